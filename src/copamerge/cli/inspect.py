@@ -1,0 +1,102 @@
+"""`copamerge inspect`: what is in some adapters and do they fit together."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from copamerge.cli._app import app
+
+if TYPE_CHECKING:
+    from copamerge.inspection import AdapterSummary, Inspection
+
+
+@app.command()
+def inspect(
+    adapters: Annotated[list[str], typer.Argument(help="Folders, weights files or Hub ids.")],
+    alpha: Annotated[
+        float | None, typer.Option(help="LoRA alpha, for weights without a config.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
+) -> None:
+    """Show what is in ADAPTERS, whether they fit together, and how they relate.
+
+    Exit code 2 when a merge of them would not start as it is.
+    """
+    from copamerge.inspection import inspect_adapters
+
+    found = inspect_adapters(adapters, alpha=alpha)
+    if as_json:
+        typer.echo(found.model_dump_json(indent=2))
+    else:
+        _show(found)
+    if not found.fit:
+        raise typer.Exit(2)
+
+
+def _show(found: "Inspection") -> None:
+    for summary in found.adapters:
+        _show_one(summary)
+    if found.relations:
+        _show_relations(found)
+    for warning in found.warnings:
+        typer.echo(f"warning: {warning}", err=True)
+    for problem in found.problems:
+        typer.echo(f"error: {problem}", err=True)
+    if len(found.adapters) > 1:
+        typer.echo("They fit together." if found.fit else "They do not fit together as they are.")
+
+
+def _show_one(one: "AdapterSummary") -> None:
+    norm = "not finite" if one.delta_norm is None else f"{one.delta_norm:.4g}"
+    typer.echo(one.adapter)
+    typer.echo(f"  base      {one.base_model or 'not named'}" + _after(one.task_type))
+    typer.echo(f"  format    {one.format}, {one.megabytes:g} MB, sha256 {one.sha256[:12]}")
+    typer.echo(f"  layers    {one.layers} ({_counts(one.kinds)}): {_counts(one.targets)}")
+    typer.echo(f"  rank      {_counts(one.ranks)}; scaling {_counts(one.scalings)}")
+    typer.echo(f"  dtype     {_counts(one.dtypes)}; norm of the delta {norm}")
+    rest = one.tensors - one.tensors_lora
+    typer.echo(
+        f"  tensors   {one.tensors} = {one.tensors_lora} LoRA + {len(one.saved)} full + "
+        f"{len(one.ignored)} redundant"
+    )
+    if rest:
+        shown = ", ".join(one.saved[:4]) + (" ..." if len(one.saved) > 4 else "")
+        typer.echo(f"  full      {shown or 'none'}")
+    for note in one.notes:
+        typer.echo(f"  note      {note}")
+
+
+def _show_relations(found: "Inspection") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for title in ("pair", "shared layers", "cosine", "cosine of A", "norm ratio"):
+        table.add_column(title, justify="left" if title == "pair" else "right")
+    for pair in found.relations:
+        table.add_row(
+            f"{pair.one} | {pair.other}",
+            str(pair.shared_layers),
+            _number(pair.cosine, "+.4f"),
+            _number(pair.cosine_A, "+.4f"),
+            _number(pair.norm_ratio, ".3g"),
+        )
+    console = Console(highlight=False)
+    console.print(table)
+    console.print(
+        "cosine of A near 1: the adapters share their random start; near 0: they do not.\n"
+    )
+
+
+def _number(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)
+
+
+def _counts(counts: "dict[str, int] | dict[int, int]") -> str:
+    if len(counts) == 1:
+        return str(next(iter(counts)))
+    return ", ".join(f"{name} x{count}" for name, count in sorted(counts.items(), key=str))
+
+
+def _after(text: str | None) -> str:
+    return f", {text}" if text else ""

@@ -1,0 +1,1 @@
+"""Values every other part speaks in: modules, stacks, deltas, adapters."""

@@ -1,0 +1,245 @@
+"""What is in some adapters, whether they fit together, and how they relate."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from itertools import combinations
+
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor
+
+from copamerge.core.adapter import Adapter
+from copamerge.core.lora import FactorStack
+from copamerge.errors import AdapterError, PlanError
+from copamerge.io import open_adapter
+from copamerge.merging.plan import plan
+from copamerge.methods import method_from
+from copamerge.recipe import Recipe, Source
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+
+
+class AdapterSummary(_Part):
+    """One adapter: headers, accounting, and what a read of its tensors shows."""
+
+    adapter: str
+    path: str
+    revision: str | None
+    format: str
+    sha256: str
+    """Of the weights file."""
+    base_model: str | None
+    task_type: str | None
+    ranks: dict[int, int]
+    """Rank -> number of layers."""
+    scalings: dict[str, int]
+    """Resolved scaling -> number of layers."""
+    kinds: dict[str, int]
+    dtypes: dict[str, int]
+    targets: dict[str, int]
+    """Last part of the layer's name -> number of layers."""
+    layers: int
+    tensors: int
+    tensors_lora: int
+    saved: tuple[str, ...]
+    """Full tensors beside the factors."""
+    ignored: dict[str, str]
+    megabytes: float
+    delta_norm: float | None
+    """Frobenius norm over all layers; null when a tensor is not finite."""
+    notes: tuple[str, ...]
+
+
+class Relation(_Part):
+    """Two adapters over the layers they share."""
+
+    one: str
+    other: str
+    shared_layers: int
+    cosine: float | None
+    """Cosine of their deltas, all shared layers as one vector; null if one is zero."""
+    cosine_A: float | None
+    """Mean cosine between rows of A with the same index: about 0 for unrelated starts, near 1 for
+    a shared one. Null where no layer has equal rank."""
+    norm_ratio: float | None
+    """Norm of the first over that of the second, shared layers only."""
+
+
+class Inspection(_Part):
+    """Everything `copamerge inspect` says."""
+
+    adapters: tuple[AdapterSummary, ...]
+    relations: tuple[Relation, ...]
+    fit: bool
+    """Whether a merge of all of them would start."""
+    problems: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+@torch.inference_mode()
+def inspect_adapters(names: Sequence[str], *, alpha: float | None = None) -> Inspection:
+    """Open adapters, read them once, and say everything there is to say.
+
+    Never raises for a bad adapter: what is wrong with it is among `problems`.
+    """
+    problems: list[str] = []
+    warnings: list[str] = []
+    opened: list[Adapter] = []
+    for name in names:
+        try:
+            opened.append(
+                open_adapter(
+                    name,
+                    alpha=alpha,
+                    allow_unmatched_targets=True,
+                    allow_unknown_config=True,
+                    drop_saved=True,
+                )
+            )
+        except AdapterError as error:
+            problems += error.problems
+    sums = _Sums(len(opened))
+    for layer in sorted({layer for adapter in opened for layer in adapter.layers}):
+        sums.add(layer, opened, problems)
+    if opened:
+        _fit(names, alpha, problems, warnings)
+    summaries = tuple(_summary(a, sums.norm(i)) for i, a in enumerate(opened))
+    for i, adapter in enumerate(opened):
+        if sums.norm(i) == 0.0:
+            warnings.append(
+                f"{adapter.label}: its delta is zero in every layer (lora_B never trained?)"
+            )
+    for one, other in combinations(summaries, 2):
+        if one.sha256 == other.sha256:
+            warnings.append(f"{one.adapter} and {other.adapter}: byte for byte the same weights")
+    return Inspection(
+        adapters=summaries,
+        relations=tuple(
+            sums.relation(i, j, opened) for i, j in combinations(range(len(opened)), 2)
+        ),
+        fit=not problems,
+        problems=tuple(dict.fromkeys(problems)),
+        warnings=tuple(dict.fromkeys(warnings)),
+    )
+
+
+def _fit(
+    names: Sequence[str], alpha: float | None, problems: list[str], warnings: list[str]
+) -> None:
+    """What `merge` would say about these adapters before it starts."""
+    recipe = Recipe(
+        method=method_from("task_arithmetic"),
+        adapters=tuple(Source(adapter=name, alpha=alpha) for name in names),
+    )
+    try:
+        warnings += plan(recipe).warnings
+    except (AdapterError, PlanError) as error:
+        problems += error.problems
+
+
+class _Sums:
+    """Inner products of deltas, summed over layers."""
+
+    def __init__(self, n: int) -> None:
+        self.inner = torch.zeros(n, n, dtype=torch.float64)
+        self.shared = torch.zeros(n, n, dtype=torch.int64)
+        # Per pair: squared norms over shared layers, sum of row cosines of A, number of rows.
+        self.own = torch.zeros(n, n, dtype=torch.float64)
+        self.rows = torch.zeros(n, n, dtype=torch.float64)
+        self.count = torch.zeros(n, n, dtype=torch.int64)
+        self.broken: set[int] = set()
+
+    def add(self, layer: str, adapters: Sequence[Adapter], problems: list[str]) -> None:
+        there = [i for i, adapter in enumerate(adapters) if layer in adapter.layers]
+        shapes = [(adapters[i].layers[layer].d_out, adapters[i].layers[layer].d_in) for i in there]
+        modules = []
+        for i in there:
+            module = adapters[i].module(layer)
+            names = adapters[i].layers[layer].tensors
+            parts = [module.A, module.B] + ([module.bias] if module.bias is not None else [])
+            for name, part in zip(names, parts, strict=True):
+                bad = int((~part.float().isfinite()).sum())
+                if bad:
+                    self.broken.add(i)
+                    problems.append(
+                        f"{adapters[i].label}: tensor {name!r} has {bad} NaN or infinite values "
+                        f"of {part.numel()}"
+                    )
+            modules.append(module)
+        if len(set(shapes)) > 1:  # does not fit: the plan says so; norms are still worth knowing
+            groups = [[k] for k in range(len(there))]
+        else:
+            groups = [list(range(len(there)))]
+        for group in groups:
+            stack = FactorStack.of(layer, [modules[k] for k in group], [1.0] * len(group))
+            self._gram(stack, [there[k] for k in group])
+
+    def _gram(self, stack: FactorStack, who: list[int]) -> None:
+        n, r, _ = stack.A.shape
+        A, B = stack.A.flatten(0, 1), stack.B.movedim(0, 1).flatten(1)
+        cross_A = (A @ A.mT).double()
+        grams = cross_A * (B.mT @ B).double()
+        inner = grams.view(n, r, n, r).sum((1, 3))
+        norms = cross_A.diagonal().clamp(min=0).sqrt().view(n, r)
+        index = torch.tensor(who)
+        self.inner[index[:, None], index] += inner
+        self.own[index[:, None], index] += inner.diagonal()[:, None].expand(n, n)
+        self.shared[index[:, None], index] += 1
+        for a, b in combinations(range(n), 2):
+            if stack.ranks[a] != stack.ranks[b]:
+                continue
+            k = stack.ranks[a]
+            diagonal = cross_A.view(n, r, n, r)[a, :k, b, :k].diagonal()
+            size = norms[a, :k] * norms[b, :k]
+            real = size > 0
+            self.rows[who[a], who[b]] += float((diagonal[real] / size[real]).sum())
+            self.count[who[a], who[b]] += int(real.sum())
+
+    def norm(self, i: int) -> float | None:
+        return None if i in self.broken else float(self.inner[i, i].clamp(min=0)) ** 0.5
+
+    def relation(self, i: int, j: int, adapters: Sequence[Adapter]) -> Relation:
+        one, other = float(self.own[i, j]), float(self.own[j, i])
+        usable = one > 0 and other > 0 and not {i, j} & self.broken
+        return Relation(
+            one=adapters[i].label,
+            other=adapters[j].label,
+            shared_layers=int(self.shared[i, j]),
+            cosine=float(self.inner[i, j]) / (one * other) ** 0.5 if usable else None,
+            cosine_A=_ratio(self.rows[i, j], self.count[i, j]) if usable else None,
+            norm_ratio=(one / other) ** 0.5 if usable else None,
+        )
+
+
+def _ratio(total: Tensor, count: Tensor) -> float | None:
+    return float(total) / int(count) if int(count) else None
+
+
+def _summary(adapter: Adapter, norm: float | None) -> AdapterSummary:
+    infos = list(adapter.layers.values())
+    weights = adapter.files[0]
+    return AdapterSummary(
+        adapter=adapter.label,
+        path=str(adapter.path),
+        revision=adapter.revision,
+        format=f"{adapter.format} {weights.suffix}",
+        sha256=hashlib.sha256(weights.read_bytes()).hexdigest(),
+        base_model=adapter.base_model,
+        task_type=adapter.config.get("task_type"),
+        ranks=dict(Counter(info.rank for info in infos)),
+        scalings=dict(Counter(f"{info.scaling:g}" for info in infos)),
+        kinds=dict(Counter(info.kind.value for info in infos)),
+        dtypes=dict(Counter(info.dtype for info in infos)),
+        targets=dict(Counter(info.name.rpartition(".")[2] for info in infos)),
+        layers=len(infos),
+        tensors=adapter.n_tensors,
+        tensors_lora=sum(len(info.tensors) for info in infos),
+        saved=tuple(adapter.saved),
+        ignored=dict(adapter.ignored),
+        megabytes=round(weights.stat().st_size / 1e6, 3),
+        delta_norm=norm,
+        notes=adapter.notes,
+    )

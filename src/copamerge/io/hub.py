@@ -1,0 +1,85 @@
+"""Names of adapters to local paths: folders, files and Hub ids."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from copamerge.errors import AdapterError
+
+HUB_ID = re.compile(
+    r"(?P<repo>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@(?P<revision>[\w./-]+))?(?::(?P<sub>[\w./-]+))?"
+)
+
+
+@dataclass(frozen=True)
+class Location:
+    """Where an adapter lies on this machine."""
+
+    path: Path
+    revision: str | None = None
+    """The commit it was downloaded at; None for local paths."""
+
+
+def locate(name: str) -> Location:
+    """A local path if there is one, otherwise `org/name[@revision][:subfolder]` from the Hub.
+
+    Something that exists on disk never touches the network. HF_HUB_OFFLINE, HF_HOME, HF_TOKEN
+    and the other variables of huggingface_hub apply.
+
+    Raises:
+        AdapterError: nothing there, and not a Hub id, or the Hub said no.
+    """
+    path = Path(name).expanduser()
+    if path.exists():
+        return Location(path)
+    match = HUB_ID.fullmatch(name)
+    if match is None:
+        raise AdapterError(
+            f"{name}: no such file or folder, and not a Hub id "
+            "(org/name, with an optional @revision and :subfolder)"
+        )
+    return _download(name, match["repo"], match["revision"], match["sub"])
+
+
+def _download(name: str, repo: str, revision: str | None, subfolder: str | None) -> Location:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import (
+        EntryNotFoundError,
+        GatedRepoError,
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        OfflineModeIsEnabled,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    folder = f"{subfolder.strip('/')}/" if subfolder else ""
+    wanted = [folder + "adapter_config.json", folder + "README.md"]
+    try:
+        root = snapshot_download(
+            repo, revision=revision, allow_patterns=[*wanted, folder + "adapter_model.safetensors"]
+        )
+        if not (Path(root) / folder / "adapter_model.safetensors").exists():
+            root = snapshot_download(
+                repo, revision=revision, allow_patterns=[*wanted, folder + "adapter_model.bin"]
+            )
+    except GatedRepoError:
+        reason = f"the Hub has {repo}, but it is gated; accept its terms and set HF_TOKEN"
+    except RevisionNotFoundError:
+        reason = f"the Hub has {repo}, but no revision {revision!r}"
+    except (RepositoryNotFoundError, EntryNotFoundError) as error:
+        if isinstance(error, LocalEntryNotFoundError):
+            reason = "not in the local Hub cache, and the Hub cannot be reached or is switched off"
+        else:
+            reason = f"the Hub has no {repo} (a private one needs HF_TOKEN)"
+    except (OfflineModeIsEnabled, ConnectionError):
+        reason = "not in the local Hub cache, and the Hub cannot be reached or is switched off"
+    except (HfHubHTTPError, HFValidationError, OSError, ValueError) as error:
+        reason = f"the Hub cannot be asked for it: {str(error).splitlines()[0][:200]}"
+    else:
+        path = Path(root) / folder if folder else Path(root)
+        if not path.exists():
+            raise AdapterError(f"{name}: {repo} has no folder {subfolder!r} with an adapter")
+        return Location(path, revision=Path(root).name)
+    raise AdapterError(f"{name}: no such folder here, and as a Hub id: {reason}")

@@ -1,0 +1,192 @@
+"""From a name to an open adapter: which layout is it, and which of its files count."""
+
+from pathlib import Path
+
+import torch
+
+from copamerge.core.adapter import Adapter
+from copamerge.errors import AdapterError
+from copamerge.io.config import config_without_file, read_config
+from copamerge.io.hub import Location, locate
+from copamerge.io.peft import peft_adapter
+from copamerge.io.tensorfile import TensorFile, open_tensors
+
+CONFIG = "adapter_config.json"
+WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
+LLAVA_EXTRA = ("non_lora_trainables.bin", "mm_projector.bin")
+
+
+def open_adapter(
+    name: str,
+    *,
+    alpha: float | None = None,
+    allow_unmatched_targets: bool = False,
+    allow_unknown_config: bool = False,
+    drop_saved: bool = False,
+) -> Adapter:
+    """Open a PEFT folder, a single weights file, or a Hub id; reads headers, not tensors.
+
+    `alpha` is used for weights that come without a config. `drop_saved` says that full tensors
+    beside the factors are not wanted, so files that hold nothing else do not matter.
+
+    Raises:
+        AdapterError: what is wrong with it, all at once where more than one thing is.
+    """
+    place = locate(name)
+    if place.path.is_file():
+        return _open_file(name, place, alpha, allow_unmatched_targets, allow_unknown_config)
+    return _open_folder(
+        name, place, alpha, allow_unmatched_targets, allow_unknown_config, drop_saved
+    )
+
+
+def _open_folder(
+    name: str,
+    place: Location,
+    alpha: float | None,
+    allow_unmatched: bool,
+    allow_unknown: bool,
+    drop_saved: bool,
+) -> Adapter:
+    folder = place.path
+    weights = [folder / file for file in WEIGHTS if (folder / file).is_file()]
+    config = folder / CONFIG
+    if not weights and not config.is_file():
+        raise AdapterError(_nothing_here(folder))
+    if not weights:
+        raise AdapterError(
+            f"{folder}: has {CONFIG} but no {' or '.join(WEIGHTS)}; copy or download the weights too"
+        )
+    if not config.is_file():
+        if alpha is None:
+            raise AdapterError(
+                f"{folder}: has {weights[0].name} but no {CONFIG}, so its scaling alpha / r is "
+                "unknown; add the config, or give the alpha it was trained with by --alpha"
+            )
+        return _open_file(name, Location(weights[0], place.revision), alpha, True, True)
+    lora, notes = read_config(config, allow_unknown=allow_unknown)
+    file = open_tensors(weights[0])
+    if len(weights) == 2:
+        notes.append(_compare(file, weights[1]))
+    for extra in LLAVA_EXTRA:
+        if not (folder / extra).exists():
+            continue
+        if not drop_saved:
+            raise AdapterError(
+                f"{folder / extra}: full weights beside the adapter (LLaVA's), which are not merged "
+                "yet; --modules-to-save drop leaves them out"
+            )
+        notes.append(f"{extra} left out (--modules-to-save drop)")
+    return peft_adapter(
+        name,
+        file,
+        lora,
+        files=(weights[0], config),
+        notes=notes,
+        revision=place.revision,
+        allow_unmatched_targets=allow_unmatched,
+    )
+
+
+def _open_file(
+    name: str, place: Location, alpha: float | None, allow_unmatched: bool, allow_unknown: bool
+) -> Adapter:
+    path = place.path
+    if path.suffix not in (".safetensors", ".bin", ".pt", ".pth"):
+        raise AdapterError(f"{path}: not an adapter; give its folder, or a .safetensors or .bin file")
+    file = open_tensors(path)
+    if foreign := _foreign_layout(file):
+        raise AdapterError(
+            f"{path}: this is a LoRA in {foreign} layout; only PEFT's is read so far. "
+            "diffusers can load it and save it as PEFT"
+        )
+    config = path.parent / CONFIG
+    if config.is_file():
+        lora, notes = read_config(config, allow_unknown=allow_unknown)
+        files: tuple[Path, ...] = (path, config)
+    elif alpha is not None:
+        lora, files = config_without_file(alpha), (path,)
+        notes = [f"no {CONFIG}: alpha = {alpha:g} as given, rank from the shapes"]
+    else:
+        raise AdapterError(
+            f"{path}: has no {CONFIG} beside it, so its scaling alpha / r is unknown; "
+            "add the config, or give the alpha it was trained with by --alpha"
+        )
+    return peft_adapter(
+        name,
+        file,
+        lora,
+        files=files,
+        notes=notes,
+        revision=place.revision,
+        allow_unmatched_targets=allow_unmatched,
+    )
+
+
+def _nothing_here(folder: Path) -> str:
+    entries = sorted(folder.iterdir())
+    if not entries:
+        return f"{folder}: the folder is empty; a PEFT adapter has {CONFIG} and {WEIGHTS[0]}"
+    inside = [e.name for e in entries if e.is_dir() and (e / CONFIG).is_file()]
+    if inside:
+        return (
+            f"{folder}: no adapter here, but in its folder{'s' * (len(inside) > 1)} "
+            f"{', '.join(inside[:5])}; give one of them"
+        )
+    for entry in entries:
+        if entry.suffix in (".safetensors", ".bin") and (foreign := _foreign_file(entry)):
+            return (
+                f"{entry}: this is a LoRA in {foreign} layout; only PEFT's is read so far. "
+                "diffusers can load it and save it as PEFT"
+            )
+    if (folder / "config.json").is_file():
+        return f"{folder}: a whole model (config.json), not an adapter; extract its LoRA first"
+    return f"{folder}: not a PEFT adapter: it has neither {CONFIG} nor {WEIGHTS[0]}"
+
+
+def _foreign_file(path: Path) -> str | None:
+    try:
+        return _foreign_layout(open_tensors(path))
+    except AdapterError:
+        return None
+
+
+def _foreign_layout(file: TensorFile) -> str | None:
+    names = file.headers
+    if any(n.startswith(("lora_unet_", "lora_te")) or ".lora_down." in n for n in names):
+        return "kohya's"
+    if any(":" in n and n.endswith((":up", ":down")) for n in names):
+        return "cloneofsimo's"
+    diffusers = ("_lora.down.weight", "_lora.up.weight", ".lora.down.weight", ".lora.up.weight")
+    if any(n.endswith(diffusers) for n in names):
+        return "diffusers'"
+    if any(n.startswith(("unet.", "transformer.", "text_encoder")) for n in names) and not any(
+        n.startswith("base_model.") for n in names
+    ):
+        return "diffusers'"
+    if any(n.endswith((".lora_a", ".lora_b")) for n in names):
+        return "mlx-lm's"
+    return None
+
+
+def _compare(file: TensorFile, other: Path) -> str:
+    """One sentence about a second weights file beside the one that is used."""
+    used = file.path.name
+    try:
+        twin = open_tensors(other)
+    except AdapterError as error:
+        return f"{other.name} beside {used} cannot be read and is not used ({error})"
+    if twin.headers.keys() != file.headers.keys():
+        return f"{used} is used; {other.name} beside it disagrees: other tensor names"
+    differ = [
+        name
+        for name in file.headers
+        if file.headers[name].shape != twin.headers[name].shape
+        or not torch.equal(file.read(name).float(), twin.read(name).float())
+    ]
+    if differ:
+        return (
+            f"{used} is used; {other.name} beside it disagrees in {len(differ)} of "
+            f"{len(file.headers)} tensors (first: {differ[0]!r})"
+        )
+    return f"{used} is used; {other.name} beside it holds the same tensors"

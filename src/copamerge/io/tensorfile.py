@@ -1,0 +1,172 @@
+"""Tensors by name in one file: headers first, data when asked for."""
+
+import json
+import pickle
+import struct
+import zipfile
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from copamerge.errors import AdapterError
+
+LFS_MAGIC = b"version https://git-lfs.github.com/spec/"
+RECYCLE_AFTER = 16 * 2**20
+"""Bytes read through one memory map before it is closed and opened again."""
+
+DTYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "F8_E4M3": torch.float8_e4m3fn,
+    "F8_E5M2": torch.float8_e5m2,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "I16": torch.int16,
+    "I8": torch.int8,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
+}
+
+
+@dataclass(frozen=True)
+class Header:
+    """Shape and type of a tensor, known without reading it."""
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+
+
+class TensorFile(ABC):
+    """Named tensors in a file. `read` gives them on the CPU, in the dtype of the file."""
+
+    path: Path
+    headers: Mapping[str, Header]
+
+    @abstractmethod
+    def read(self, name: str) -> Tensor: ...
+
+
+def open_tensors(path: Path) -> TensorFile:
+    """Open a `.safetensors` or a PyTorch file; nothing in it is ever executed.
+
+    Raises:
+        AdapterError: not a tensor file, damaged, a Git LFS pointer, or a pickle that needs code.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(max(len(LFS_MAGIC), 8))
+    except OSError as error:
+        raise AdapterError(f"{path}: cannot be read: {error.strerror}") from None
+    if head.startswith(LFS_MAGIC):
+        raise AdapterError(
+            f"{path}: a Git LFS pointer of {path.stat().st_size} bytes, not the weights; "
+            "run `git lfs pull` in that repository or download the file itself"
+        )
+    if not head:
+        raise AdapterError(f"{path}: the file is empty; download it again")
+    if path.suffix == ".safetensors":
+        return SafetensorsFile(path)
+    return TorchFile(path)
+
+
+class SafetensorsFile(TensorFile):
+    """A memory map that is renewed now and then, so that pages already used are given back."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._used = 0
+        try:
+            self._file = safe_open(path, framework="pt")
+            headers = {}
+            for name in self._file.keys():  # noqa: SIM118 - not a mapping
+                part = self._file.get_slice(name)
+                headers[name] = Header(tuple(part.get_shape()), _dtype(path, name, part.get_dtype()))
+        except SafetensorError as error:
+            raise AdapterError(f"{path}: {_damage(path, str(error))}") from None
+        self.headers = headers
+
+    def read(self, name: str) -> Tensor:
+        if self._used > RECYCLE_AFTER:
+            self._file = safe_open(self.path, framework="pt")
+            self._used = 0
+        tensor: Tensor = self._file.get_tensor(name)
+        self._used += tensor.nbytes
+        return tensor
+
+
+class TorchFile(TensorFile):
+    """A `.bin` file, read by torch's restricted unpickler: tensors and plain containers only."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        major, minor = (int(part) for part in torch.__version__.split(".")[:2])
+        if (major, minor) < (2, 6):
+            # CVE-2025-32434: before torch 2.6 even weights_only=True could run code.
+            raise AdapterError(
+                f"{path}: PyTorch files are not read with torch {torch.__version__}, whose "
+                "unpickler can be made to run code (CVE-2025-32434); "
+                "install torch 2.6 or later, or convert the file to safetensors"
+            )
+        try:
+            content = torch.load(
+                path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
+            )
+        except pickle.UnpicklingError as error:
+            reason = str(error).split("WeightsUnpickler error:")[-1].strip().splitlines()[0]
+            raise AdapterError(
+                f"{path}: loading this pickle would run code or build unknown objects "
+                f"({reason}); refused. If you trust its author, convert it to safetensors there"
+            ) from None
+        except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+            first = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise AdapterError(
+                f"{path}: truncated or not a PyTorch file ({path.stat().st_size:,} bytes; "
+                f"{first[:100]}); download it again"
+            ) from None
+        if not isinstance(content, dict):
+            raise AdapterError(f"{path}: holds a {type(content).__name__}, not tensors by name")
+        if odd := [repr(k) for k, v in content.items() if not isinstance(v, Tensor)]:
+            raise AdapterError(
+                f"{path}: {', '.join(odd[:5])} {'is' if len(odd) == 1 else 'are'} not a tensor; "
+                "expected a state dict of tensors"
+            )
+        self._content: dict[str, Tensor] = {str(name): x for name, x in content.items()}
+        self.headers = {
+            name: Header(tuple(tensor.shape), tensor.dtype)
+            for name, tensor in self._content.items()
+        }
+
+    def read(self, name: str) -> Tensor:
+        return self._content[name]
+
+
+def _dtype(path: Path, name: str, code: str) -> torch.dtype:
+    if code not in DTYPES:
+        raise AdapterError(f"{path}: tensor {name!r} is stored as {code}, which torch cannot hold")
+    return DTYPES[code]
+
+
+def _damage(path: Path, reason: str) -> str:
+    """What is wrong with a safetensors file that its library refuses, with sizes if they tell."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8).ljust(8, b"\0"))
+        if 0 < length < 100_000_000 and length + 8 <= size:
+            try:
+                header = json.loads(file.read(length))
+                end = max(v["data_offsets"][1] for k, v in header.items() if k != "__metadata__")
+            except (ValueError, KeyError, TypeError, AttributeError):
+                end = 0
+            if size < 8 + length + end:
+                return (
+                    f"truncated: {size:,} bytes, but its header describes {8 + length + end:,}; "
+                    "download it again"
+                )
+    return f"damaged or not a safetensors file ({reason}); download it again"

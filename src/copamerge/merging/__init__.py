@@ -1,0 +1,157 @@
+"""Merging: plan from headers, walk the layers, write a folder that is known to load."""
+
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from copamerge.errors import RecipeError
+from copamerge.merging.folder import _check_apart, _keys, merge_to_folder, store, write_folder
+from copamerge.merging.plan import LayerPlan, Plan, plan
+from copamerge.merging.report import LayerReport, MergeReport, merge_report
+from copamerge.merging.saved import merged_saved
+from copamerge.merging.walk import Digests, MergedLayer, Progress, walk
+from copamerge.recipe import recipe_from
+
+__all__ = [
+    "LayerPlan",
+    "LayerReport",
+    "MergeReport",
+    "MergedAdapter",
+    "Plan",
+    "merge",
+    "merge_plan",
+    "merge_to_folder",
+    "plan",
+    "resolve_device",
+]
+
+
+@dataclass(frozen=True, eq=False)
+class MergedAdapter:
+    """A merge in memory."""
+
+    plan: Plan
+    report: MergeReport
+    _layers: tuple[MergedLayer, ...]
+    _digests: tuple[dict[str, str], ...]
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Every tensor by PEFT's name, as `save_pretrained` writes it."""
+        from copamerge.io.write import saved_name
+
+        tensors: dict[str, Tensor] = {}
+        for layer in self._layers:
+            tensors |= store(self.plan, layer, self.report.rank).tensors
+        names = {layer.plan.name for layer in self._layers}
+        for saved, tensor in merged_saved(self.plan.saved, self.plan.adapters):
+            tensors[saved_name(saved.name, names)] = tensor
+        return dict(sorted(tensors.items()))
+
+    def save_pretrained(self, out: str | PathLike[str], *, overwrite: bool = False) -> None:
+        """Write a PEFT folder, whole or not at all, read back and compared.
+
+        Raises:
+            OutputError: the place is taken, or cannot be written.
+        """
+        _check_apart(self.plan, Path(out))
+        run = self.report.run
+        write_folder(
+            self.plan,
+            self._layers,
+            Path(out),
+            overwrite=overwrite,
+            digests=lambda: list(self._digests),
+            seconds=lambda: run.seconds,
+            device=run.device,
+        )
+
+
+def merge(
+    adapters: Sequence[str | PathLike[str]],
+    method: str | Mapping[str, Any] | Any = "copa",
+    *,
+    weights: Sequence[Any] | None = None,
+    alpha: float | None = None,
+    device: str = "auto",
+    options: Mapping[str, Any] | None = None,
+    **recipe: Any,
+) -> MergedAdapter:
+    """Merge adapters in memory.
+
+    `adapters` are folders, files or Hub ids, in order; `weights` one for each (default 1).
+    `method` is a name, a mapping of `name` and options, or a method; `options` are the named
+    method's. What else a recipe says (`rank`, `dtype`, `seed`, `missing`, `modules_to_save`, ...)
+    are keyword arguments of the same names. `alpha` is for weights without a config.
+
+    Raises:
+        RecipeError: unknown names or values out of range, number of weights.
+        AdapterError, PlanError: adapters that cannot be read, or do not fit each other.
+    """
+    names = [str(adapter) for adapter in adapters]
+    if weights is not None and len(weights) != len(names):
+        raise RecipeError(f"weights: {len(weights)} given for {len(names)} adapters; give one for each")
+    if options:
+        if not isinstance(method, str):
+            raise RecipeError("options: give them either in `method` or apart, not both")
+        method = {"name": method, **options}
+    sources = [
+        {
+            "adapter": name,
+            "weight": 1.0 if weights is None else weights[i],
+            **({} if alpha is None else {"alpha": alpha}),
+        }
+        for i, name in enumerate(names)
+    ]
+    return merge_plan(
+        plan(recipe_from({"method": method, "adapters": sources, **recipe})), device=device
+    )
+
+
+def merge_plan(
+    plan: Plan, *, device: str = "auto", progress: Progress | None = None
+) -> MergedAdapter:
+    """Run a plan and keep the result in memory."""
+    started = time.perf_counter()
+    where = resolve_device(device)
+    with ThreadPoolExecutor(1, thread_name_prefix="hash") as hashing:
+        digests = Digests(plan.adapters, hashing)
+        keys = _keys(plan, digests)
+        layers = tuple(walk(plan, device=where, keys=keys, progress=progress))
+        hashes = tuple(dict(digests.of(adapter)) for adapter in plan.adapters)
+    rank = plan.rank or max(layer.factors.rank for layer in layers)
+    with torch.inference_mode():
+        stored = [store(plan, layer, rank) for layer in layers]
+    report = merge_report(
+        plan,
+        [s.report for s in stored],
+        rank=rank,
+        tensors=sum(len(s.tensors) for s in stored) + len(plan.saved.kept),
+        digests=hashes,
+        seconds=time.perf_counter() - started,
+        device=str(where),
+    )
+    return MergedAdapter(plan, report, layers, hashes)
+
+
+def resolve_device(name: str) -> torch.device:
+    """`auto` is a GPU where torch sees one.
+
+    Raises:
+        RecipeError: a device torch does not know or does not see.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name not in ("cpu", "cuda"):
+        raise RecipeError(f"device: {name!r}; expected auto, cpu or cuda")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise RecipeError("device: cuda was asked for, but torch sees no GPU; use --device cpu")
+    return torch.device(name)
+
+

@@ -1,0 +1,351 @@
+"""From a recipe to a plan: headers open, everything fits, nothing computed yet."""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import torch
+
+from copamerge.core.adapter import Adapter, Kind, LayerInfo
+from copamerge.core.delta import Energy
+from copamerge.errors import AdapterError, PlanError
+from copamerge.io import LayerShape, open_adapter
+from copamerge.merging.saved import SavedPlan, plan_saved
+from copamerge.recipe import Recipe, Source, places
+from copamerge.recipe.schedule import weight_at
+
+SERVER_RANK = 16
+"""vLLM's default `--max-lora-rank`."""
+SOME = 3
+
+
+@dataclass(frozen=True)
+class LayerPlan:
+    """One layer of the merge: who takes part, with which weight, and what comes out."""
+
+    name: str
+    kind: Kind
+    d_in: int
+    d_out: int
+    kernel: tuple[int, ...]
+    present: tuple[int, ...]
+    """Indices of the adapters that take part, in recipe order."""
+    weights: tuple[float, ...]
+    absent: tuple[float, ...]
+    """Weights of adapters that lack the layer and count as zero."""
+    ranks: tuple[int, ...]
+    result_rank: int | None
+    """Rank of the method's exact answer; None when it is dense."""
+    rank: int | Energy | None
+    """What the answer is compressed to; None when it is written exactly."""
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A recipe whose adapters are open and known to fit."""
+
+    recipe: Recipe
+    adapters: tuple[Adapter, ...]
+    layers: tuple[LayerPlan, ...]
+    silent: tuple[str, ...]
+    """Layers left out because every weight is 0 there."""
+    saved: SavedPlan
+    rank: int | None
+    """Uniform rank of the written adapter; None while energy decides it."""
+    dtype: torch.dtype
+    base_model: str | None
+    task_type: str | None
+    has_bias: bool
+    warnings: tuple[str, ...]
+
+    def shape(self, layer: LayerPlan, rank: int) -> LayerShape:
+        bias = self.has_bias and layer.kind is not Kind.EMBEDDING
+        return LayerShape(
+            layer.name, layer.kind, layer.d_in, layer.d_out, rank, layer.kernel, bias
+        )
+
+
+def plan(recipe: Recipe) -> Plan:
+    """Open every adapter's headers and check that all fits, before any tensor is read.
+
+    Raises:
+        AdapterError: adapters that cannot be opened, all of them.
+        PlanError: adapters or options that do not go together; every reason at once.
+    """
+    adapters = _open(recipe)
+    problems: list[str] = []
+    warnings = [f"{a.label}: {note}" for a in adapters for note in a.notes]
+    base_model = _base(recipe, adapters, problems, warnings)
+    infos = _common_layers(adapters, problems)
+    _check_missing(recipe, adapters, infos, problems, warnings)
+    layers, silent = _layers(recipe, adapters, infos, problems)
+    saved = plan_saved(recipe, adapters, problems, warnings)
+    has_bias = any(a.layers[x.name].has_bias for x in layers for a in _of(x, adapters))
+    if has_bias and any(layer.kind is Kind.EMBEDDING for layer in layers):
+        problems.append(
+            "some adapters have lora_bias and some adapt an embedding; PEFT cannot hold both in one "
+            "adapter, so the result could not be loaded"
+        )
+    if problems:
+        raise PlanError(problems)
+    warnings += _rank_warnings(recipe, layers)
+    warnings += recipe.method.cautions()
+    return Plan(
+        recipe=recipe,
+        adapters=adapters,
+        layers=layers,
+        silent=silent,
+        saved=saved,
+        rank=_uniform_rank(recipe, layers),
+        dtype=_dtype(recipe, adapters),
+        base_model=base_model,
+        task_type=_agreed(adapters, "task_type", warnings),
+        has_bias=has_bias,
+        warnings=tuple(dict.fromkeys(warnings)),
+    )
+
+
+def _open(recipe: Recipe) -> tuple[Adapter, ...]:
+    adapters, problems = [], []
+    for source in recipe.adapters:
+        try:
+            adapters.append(_open_one(recipe, source))
+        except AdapterError as error:
+            problems += error.problems
+    if problems:
+        raise AdapterError(dict.fromkeys(problems))
+    return tuple(adapters)
+
+
+def _open_one(recipe: Recipe, source: Source) -> Adapter:
+    return open_adapter(
+        source.adapter,
+        alpha=source.alpha,
+        allow_unmatched_targets=recipe.allow_unmatched_targets,
+        allow_unknown_config=recipe.allow_unknown_config,
+        drop_saved=recipe.modules_to_save == "drop",
+    )
+
+
+def _of(layer: LayerPlan, adapters: Sequence[Adapter]) -> list[Adapter]:
+    return [adapters[i] for i in layer.present]
+
+
+def base_key(name: str) -> str:
+    """A base model's name as compared: case, slashes and local folders do not matter.
+
+    A path into a Hub cache is its Hub id; any other path is its last folder.
+    """
+    name = name.strip().replace("\\", "/").rstrip("/")
+    if cached := re.search(r"models--([^/]+?)--([^/]+?)(?:/snapshots/|$)", name):
+        return f"{cached[1]}/{cached[2]}".casefold()
+    is_path = name.startswith(("/", ".", "~")) or name.count("/") > 1 or ":" in name
+    return (name.rpartition("/")[2] if is_path else name).casefold()
+
+
+def same_base(one: str, other: str) -> bool:
+    """Whether two names mean one base: equal as compared, or a bare name and its Hub id."""
+    a, b = base_key(one), base_key(other)
+    if a == b:
+        return True
+    bare = "/" not in a or "/" not in b
+    return bare and a.rpartition("/")[2] == b.rpartition("/")[2]
+
+
+def _base(
+    recipe: Recipe, adapters: Sequence[Adapter], problems: list[str], warnings: list[str]
+) -> str | None:
+    named = [(a.label, a.base_model) for a in adapters if a.base_model]
+    if recipe.base_model:
+        named.insert(0, ("the recipe", recipe.base_model))
+    for label in (a.label for a in adapters if not a.base_model):
+        if len(adapters) > 1:
+            warnings.append(f"{label}: names no base model; taken to fit the others")
+    if not named:
+        return None
+    who, first = named[0]
+    differing = [(label, base) for label, base in named[1:] if not same_base(base, first)]
+    if differing and not recipe.allow_different_bases:
+        problems += [
+            f"{label}: its base model is {base!r}, but that of {who} is {first!r}; "
+            "if they are the same weights, add --allow-different-bases"
+            for label, base in differing
+        ]
+    warnings += [
+        f"{label}: base model {base!r} differs from {first!r}, allowed"
+        for label, base in differing
+        if recipe.allow_different_bases
+    ]
+    revisions = {a.config.get("revision") for a in adapters} - {None}
+    if len(revisions) > 1:
+        warnings.append(f"the adapters name different revisions of the base: {sorted(revisions)}")
+    return first
+
+
+def _common_layers(adapters: Sequence[Adapter], problems: list[str]) -> dict[str, LayerInfo]:
+    """Every layer that any adapter has, as the first one that has it describes it."""
+    first: dict[str, tuple[str, LayerInfo]] = {}
+    misfits: dict[str, list[str]] = defaultdict(list)
+    for adapter in adapters:
+        for name, info in adapter.layers.items():
+            owner, known = first.setdefault(name, (adapter.label, info))
+            if (info.d_out, info.d_in) != (known.d_out, known.d_in):
+                misfits[adapter.label].append(
+                    f"{adapter.label}: layer {name!r} is {info.d_out}x{info.d_in}, "
+                    f"not {known.d_out}x{known.d_in} as in {owner}"
+                )
+            elif (info.kind, info.kernel) != (known.kind, known.kernel):
+                misfits[adapter.label].append(
+                    f"{adapter.label}: layer {name!r} is {info.kind.value} {info.kernel or ''}, "
+                    f"not {known.kind.value} {known.kernel or ''} as in {owner}"
+                )
+    for label, lines in misfits.items():
+        problems += lines[:SOME]
+        if len(lines) > SOME:
+            problems.append(f"{label}: {len(lines) - SOME} more layers do not fit")
+    return {name: info for name, (_, info) in sorted(first.items())}
+
+
+def _check_missing(
+    recipe: Recipe,
+    adapters: Sequence[Adapter],
+    infos: dict[str, LayerInfo],
+    problems: list[str],
+    warnings: list[str],
+) -> None:
+    meaning = {
+        "zero": "they count as a delta of zero",
+        "present": "means are over the adapters that have them",
+    }
+    for adapter in adapters:
+        lacking = [name for name in infos if name not in adapter.layers]
+        if not lacking:
+            continue
+        shown = ", ".join(repr(name) for name in lacking[:SOME])
+        more = f" and {len(lacking) - SOME} more" if len(lacking) > SOME else ""
+        fact = f"{adapter.label}: lacks {len(lacking)} of {len(infos)} layers ({shown}{more})"
+        if recipe.missing == "error":
+            problems.append(f"{fact}; choose --missing zero or present to merge all the same")
+        else:
+            warnings.append(f"{fact}; {meaning[recipe.missing]} (--missing {recipe.missing})")
+    for one, other in combinations(adapters, 2):
+        if not one.layers.keys() & other.layers.keys():
+            warnings.append(
+                f"{one.label} and {other.label} have no layer in common "
+                f"({next(iter(one.layers))!r} and {next(iter(other.layers))!r}, for example): "
+                "are their names from different versions of the model's code?"
+            )
+
+
+def _layers(
+    recipe: Recipe,
+    adapters: Sequence[Adapter],
+    infos: dict[str, LayerInfo],
+    problems: list[str],
+) -> tuple[tuple[LayerPlan, ...], tuple[str, ...]]:
+    depth = places(infos)
+    widest = max((i.rank for a in adapters for i in a.layers.values()), default=1)
+    layers, silent, refusals = [], [], Counter[str]()
+    unmatched: dict[int, bool] = {}
+    for name, info in infos.items():
+        found = [weight_at(s.weight, name, depth[name]) for s in recipe.adapters]
+        for i, weight in enumerate(found):
+            unmatched[i] = unmatched.get(i, True) and weight is None
+        weights = [1.0 if weight is None else weight for weight in found]
+        present = tuple(
+            i for i, a in enumerate(adapters) if name in a.layers and weights[i] != 0.0
+        )
+        if not present:
+            silent.append(name)
+            continue
+        ranks = tuple(adapters[i].layers[name].rank for i in present)
+        if reason := recipe.method.refusal(ranks):
+            refusals[reason] += 1
+        absent = tuple(
+            weights[i] for i, a in enumerate(adapters) if name not in a.layers and weights[i] != 0.0
+        )
+        result = recipe.method.result_rank(ranks)
+        layers.append(
+            LayerPlan(
+                name,
+                info.kind,
+                info.d_in,
+                info.d_out,
+                info.kernel,
+                present,
+                tuple(weights[i] for i in present),
+                absent if recipe.missing == "zero" else (),
+                ranks,
+                result,
+                _budget(recipe, result, ranks, widest, info),
+            )
+        )
+    problems += [
+        f"{reason} ({count} of {len(infos)} layers)" for reason, count in refusals.items()
+    ]
+    for i, none in unmatched.items():
+        if none:
+            problems.append(
+                f"{adapters[i].label}: no filter of its weight matches any layer; a last entry "
+                "without a filter would cover the rest"
+            )
+    if not layers and infos:
+        problems.append("every weight is 0: there is nothing to merge")
+    return tuple(layers), tuple(silent)
+
+
+def _budget(
+    recipe: Recipe, result: int | None, ranks: tuple[int, ...], widest: int, info: LayerInfo
+) -> int | Energy | None:
+    small = min(info.d_in, info.d_out)
+    if isinstance(recipe.rank, Energy):
+        return recipe.rank
+    if recipe.rank == "full":
+        # A dense answer has no exact adapter; it gets the rank that a plain sum would have.
+        return min(sum(ranks), small) if result is None else None
+    wanted = widest if recipe.rank == "max" else int(recipe.rank)
+    if result is None:
+        return min(wanted, small)
+    return wanted if wanted < result else None
+
+
+def _uniform_rank(recipe: Recipe, layers: Sequence[LayerPlan]) -> int | None:
+    if isinstance(recipe.rank, Energy):
+        return None
+    return max(
+        min(x.rank, x.d_in, x.d_out) if isinstance(x.rank, int) else (x.result_rank or 1)
+        for x in layers
+    )
+
+
+def _dtype(recipe: Recipe, adapters: Sequence[Adapter]) -> torch.dtype:
+    if recipe.dtype != "auto":
+        dtype: torch.dtype = getattr(torch, recipe.dtype)
+        return dtype
+    common: torch.dtype | None = None
+    for name in {info.dtype for a in adapters for info in a.layers.values()}:
+        stored: torch.dtype = getattr(torch, name)
+        # float8 widens to bfloat16 and float64 narrows to float32: what servers read.
+        stored = torch.bfloat16 if stored.itemsize == 1 else stored
+        common = stored if common is None else torch.promote_types(common, stored)
+    return torch.float32 if common in (None, torch.float64) else common
+
+
+def _agreed(adapters: Sequence[Adapter], key: str, warnings: list[str]) -> str | None:
+    values = {str(a.config[key]) for a in adapters if a.config.get(key)}
+    if len(values) > 1:
+        warnings.append(f"{key} differs ({', '.join(sorted(values))}); left empty in the result")
+    return values.pop() if len(values) == 1 else None
+
+
+def _rank_warnings(recipe: Recipe, layers: Sequence[LayerPlan]) -> list[str]:
+    warnings = []
+    unlike = sum(len(set(layer.ranks)) > 1 for layer in layers)
+    if unlike and recipe.method.name in ("copa", "robustmerge"):
+        warnings.append(
+            f"ranks differ in {unlike} layers: {recipe.method.name} compares rank index i only among "
+            "the adapters that have it"
+        )
+    return warnings

@@ -1,0 +1,254 @@
+"""What a merge did, in numbers: the content of merge.json."""
+
+import platform
+import resource
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from pydantic import BaseModel, ConfigDict
+
+from copamerge import __version__
+from copamerge.core.adapter import Adapter
+from copamerge.merging.plan import Plan
+from copamerge.merging.walk import MergedLayer
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+
+
+class InputReport(_Part):
+    """One adapter, and where every tensor of it went."""
+
+    adapter: str
+    """As the recipe calls it."""
+    revision: str | None
+    sha256: dict[str, str]
+    """Hash of each file, by name."""
+    base_model: str | None
+    weight: Any
+    ranks: tuple[int, ...]
+    scalings: tuple[float, float]
+    """Smallest and largest resolved scaling of a layer."""
+    dtypes: tuple[str, ...]
+    tensors: int
+    """Tensors in the file: the sum of the next five."""
+    tensors_merged: int
+    """LoRA tensors that took part."""
+    tensors_silent: int
+    """LoRA tensors of layers where this adapter's weight is 0."""
+    tensors_saved: int
+    """Full tensors that took part under `modules_to_save` or `bias`."""
+    dropped: tuple[str, ...]
+    """Full tensors that the recipe's policy left out."""
+    ignored: dict[str, str]
+    """Tensors that say nothing new, with the reason."""
+    layers: int
+    layers_merged: int
+    delta_norm: float | None
+    """Frobenius norm over all merged layers."""
+
+
+class LayerReport(_Part):
+    """One layer of the result."""
+
+    layer: str
+    kind: str
+    d_out: int
+    d_in: int
+    adapters: tuple[int, ...]
+    """Indices of the adapters that took part."""
+    weights: tuple[float, ...]
+    exact_rank: int | None
+    """Rank of the method's answer; null when it is a dense matrix."""
+    rank: int
+    """Rank that is written, before zero-padding to the uniform one."""
+    energy_kept: float | None
+    """Share of the squared norm that the written rank holds; null when the answer is zero."""
+    norm: float
+    """Frobenius norm of the written delta."""
+    input_norms: tuple[float, ...]
+    cosines: tuple[float | None, ...]
+    """Cosine between the written delta and each adapter's; null where one of them is zero."""
+    rounding: float | None
+    """Relative error of the stored factors from their dtype; null when they are zero."""
+
+
+class SavedReport(_Part):
+    """One full tensor of the result."""
+
+    tensor: str
+    policy: str
+    adapters: tuple[int, ...]
+
+
+class RunReport(_Part):
+    """What differs from run to run."""
+
+    seconds: float
+    peak_memory_mb: float
+    device: str
+    copamerge: str
+    torch: str
+    python: str
+
+
+class MergeReport(_Part):
+    """Everything a merge did. Byte-identical for the same inputs, recipe and versions but for `run`."""
+
+    method: dict[str, Any]
+    """Name and every option as resolved."""
+    recipe: dict[str, Any]
+    """The whole recipe as resolved; `copamerge merge -c` accepts it."""
+    inputs: tuple[InputReport, ...]
+    layers: tuple[LayerReport, ...]
+    layers_silent: tuple[str, ...]
+    """Layers left out because every weight is 0 there."""
+    saved: tuple[SavedReport, ...]
+    rank: int
+    dtype: str
+    base_model: str | None
+    tensors: int
+    """Tensors in the written file."""
+    energy_kept: float | None
+    """Over all layers together; null when the merged delta is zero."""
+    energy_kept_worst: float | None
+    worst_layer: str | None
+    norm: float
+    rounding_worst: float | None
+    warnings: tuple[str, ...]
+    run: RunReport
+
+
+def layer_report(layer: MergedLayer, rounding: float | None) -> LayerReport:
+    plan, geometry = layer.plan, layer.geometry
+    return LayerReport(
+        layer=plan.name,
+        kind=plan.kind.value,
+        d_out=plan.d_out,
+        d_in=plan.d_in,
+        adapters=plan.present,
+        weights=plan.weights,
+        exact_rank=plan.result_rank,
+        rank=layer.factors.rank,
+        energy_kept=layer.factors.kept,
+        norm=geometry.norm,
+        input_norms=geometry.input_norms,
+        cosines=geometry.cosines,
+        rounding=rounding,
+    )
+
+
+def merge_report(
+    plan: Plan,
+    layers: Sequence[LayerReport],
+    *,
+    rank: int,
+    tensors: int,
+    digests: Sequence[Mapping[str, str]],
+    seconds: float,
+    device: str,
+) -> MergeReport:
+    """Put the parts together and check that every tensor and layer adds up."""
+    inputs = tuple(
+        _input(plan, i, adapter, layers, digests[i]) for i, adapter in enumerate(plan.adapters)
+    )
+    warnings = list(plan.warnings)
+    seen: dict[str, str] = {}
+    for part in inputs:
+        if part.delta_norm == 0.0:
+            warnings.append(
+                f"{part.adapter}: its delta is zero in every layer (lora_B never trained?); "
+                "it adds nothing"
+            )
+        key = str(sorted(part.sha256.items()))
+        if key in seen:
+            warnings.append(f"{part.adapter}: byte for byte the same adapter as {seen[key]}")
+        seen.setdefault(key, part.adapter)
+    whole = sum(x.norm**2 / x.energy_kept for x in layers if x.energy_kept)
+    kept = {x.layer: x.energy_kept for x in layers if x.energy_kept is not None}
+    worst = min(kept, key=lambda name: kept[name]) if kept else None
+    roundings = [x.rounding for x in layers if x.rounding is not None]
+    return MergeReport(
+        method=plan.recipe.method.model_dump(mode="json"),
+        recipe=plan.recipe.model_dump(mode="json"),
+        inputs=inputs,
+        layers=tuple(layers),
+        layers_silent=plan.silent,
+        saved=tuple(
+            SavedReport(tensor=s.name, policy=s.policy, adapters=s.owners) for s in plan.saved.kept
+        ),
+        rank=rank,
+        dtype=str(plan.dtype).removeprefix("torch."),
+        base_model=plan.base_model,
+        tensors=tensors,
+        energy_kept=sum(x.norm**2 for x in layers) / whole if whole else None,
+        energy_kept_worst=kept[worst] if worst is not None else None,
+        worst_layer=worst,
+        norm=sum(x.norm**2 for x in layers) ** 0.5,
+        rounding_worst=max(roundings) if roundings else None,
+        warnings=tuple(dict.fromkeys(warnings)),
+        run=RunReport(
+            seconds=round(seconds, 3),
+            peak_memory_mb=round(_peak_memory_mb(), 1),
+            device=device,
+            copamerge=__version__,
+            torch=torch.__version__,
+            python=platform.python_version(),
+        ),
+    )
+
+
+def _input(
+    plan: Plan,
+    i: int,
+    adapter: Adapter,
+    layers: Sequence[LayerReport],
+    digests: Mapping[str, str],
+) -> InputReport:
+    merged = [x for x in layers if i in x.adapters]
+    names = {x.layer for x in merged}
+    tensors_merged = sum(len(adapter.layers[name].tensors) for name in names)
+    tensors_silent = sum(
+        len(info.tensors) for name, info in adapter.layers.items() if name not in names
+    )
+    dropped = tuple(adapter.saved[name].tensor for who, name in plan.saved.dropped if who == i)
+    # With `first`, the same tensor of a later adapter is not used: that is a drop too, named so.
+    used = {s.name for s in plan.saved.kept if i in s.owners}
+    passed_over = tuple(
+        info.tensor
+        for name, info in adapter.saved.items()
+        if name not in used and info.tensor not in dropped
+    )
+    total = tensors_merged + tensors_silent + len(used) + len(dropped) + len(passed_over)
+    total += len(adapter.ignored)
+    assert total == adapter.n_tensors, (adapter.label, total, adapter.n_tensors)
+    squares = sum(x.input_norms[x.adapters.index(i)] ** 2 for x in merged)
+    infos = adapter.layers.values()
+    return InputReport(
+        adapter=adapter.label,
+        revision=adapter.revision,
+        sha256=dict(digests),
+        base_model=adapter.base_model,
+        weight=plan.recipe.model_dump(mode="json")["adapters"][i]["weight"],
+        ranks=tuple(sorted({info.rank for info in infos})),
+        scalings=(min(x.scaling for x in infos), max(x.scaling for x in infos)),
+        dtypes=tuple(sorted({info.dtype for info in infos})),
+        tensors=adapter.n_tensors,
+        tensors_merged=tensors_merged,
+        tensors_silent=tensors_silent,
+        tensors_saved=len(used),
+        dropped=dropped + passed_over,
+        ignored=dict(adapter.ignored),
+        layers=len(adapter.layers),
+        layers_merged=len(merged),
+        delta_norm=squares**0.5 if merged else None,
+    )
+
+
+def _peak_memory_mb() -> float:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # Linux counts in KiB, macOS in bytes.
+    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10

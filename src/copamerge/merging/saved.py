@@ -1,0 +1,144 @@
+"""Full tensors beside the factors: values, not deltas, so they follow a policy, not a method."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from copamerge.core.adapter import Adapter, SavedInfo
+from copamerge.recipe import Recipe
+from copamerge.recipe.schedule import weight_at
+
+SOME = 4
+
+
+@dataclass(frozen=True)
+class SavedTensor:
+    """One full tensor of the result: whose, how combined."""
+
+    name: str
+    role: str
+    policy: str
+    owners: tuple[int, ...]
+    """Adapters that have it, in recipe order."""
+    weights: tuple[float, ...]
+    """Weights of the owners, divided by their sum (policy `mean`)."""
+    shape: tuple[int, ...]
+    dtype: str
+
+
+@dataclass(frozen=True)
+class SavedPlan:
+    """What becomes of every full tensor of every adapter."""
+
+    kept: tuple[SavedTensor, ...] = ()
+    dropped: tuple[tuple[int, str], ...] = ()
+    """(adapter, name) of the tensors left out because the recipe says so."""
+
+
+def plan_saved(
+    recipe: Recipe, adapters: Sequence[Adapter], problems: list[str], warnings: list[str]
+) -> SavedPlan:
+    """Apply the recipe's policies; a single adapter needs none, since nothing has to be combined."""
+    owners: dict[str, list[int]] = defaultdict(list)
+    for i, adapter in enumerate(adapters):
+        for name in adapter.saved:
+            owners[name].append(i)
+    by_role: dict[str, list[str]] = defaultdict(list)
+    for name, who in owners.items():
+        by_role[adapters[who[0]].saved[name].role].append(name)
+    kept: list[SavedTensor] = []
+    dropped: list[tuple[int, str]] = []
+    for role, names in sorted(by_role.items()):
+        policy = recipe.bias if role == "bias" else recipe.modules_to_save
+        option = "--bias" if role == "bias" else "--modules-to-save"
+        if policy == "drop":
+            dropped += [(i, name) for name in names for i in owners[name]]
+            warnings.append(f"{len(names)} full tensors left out ({option} drop): {_some(names)}")
+            continue
+        if policy == "error" and len(adapters) > 1:
+            whose = sorted({adapters[i].label for name in names for i in owners[name]})
+            problems.append(
+                f"{', '.join(whose)}: full {'biases' if role == 'bias' else 'modules'} beside the "
+                f"factors ({_some(names)}): they are values, not deltas, so say what to do with "
+                f"them: {option} mean, first or drop"
+            )
+            continue
+        effective = "first" if len(adapters) == 1 else policy
+        for name in sorted(names):
+            tensor = _one(name, owners[name], effective, recipe, adapters, problems)
+            if tensor is not None:
+                kept.append(tensor)
+        partial = [name for name in names if len(owners[name]) < len(adapters)]
+        if partial and effective == "mean":
+            warnings.append(
+                f"{len(partial)} full tensors are in some adapters only ({_some(partial)}); their "
+                "mean is over those, the others' base values being unknown"
+            )
+    return SavedPlan(tuple(kept), tuple(dropped))
+
+
+def _one(
+    name: str,
+    who: list[int],
+    policy: str,
+    recipe: Recipe,
+    adapters: Sequence[Adapter],
+    problems: list[str],
+) -> SavedTensor | None:
+    infos = [adapters[i].saved[name] for i in who]
+    if policy == "first":
+        return _tensor(name, infos[:1], "first", who[:1], (1.0,))
+    shapes = {info.shape for info in infos}
+    if len(shapes) > 1:
+        each = ", ".join(
+            f"{tuple(info.shape)} in {adapters[i].label}" for i, info in zip(who, infos, strict=True)
+        )
+        problems.append(
+            f"{name!r} has no mean: it is {each}; --modules-to-save first or drop would do"
+        )
+        return None
+    weights = [weight_at(recipe.adapters[i].weight, name, 1.0) for i in who]
+    plain = [1.0 if weight is None else weight for weight in weights]
+    total = sum(plain)
+    if abs(total) < 1e-6 * sum(map(abs, plain)) or total == 0.0:
+        problems.append(
+            f"{name!r} has no mean: the weights {plain} of the adapters that have it add up to 0; "
+            "--modules-to-save first or drop would do"
+        )
+        return None
+    return _tensor(name, infos, "mean", who, tuple(weight / total for weight in plain))
+
+
+def _tensor(
+    name: str,
+    infos: Sequence[SavedInfo],
+    policy: str,
+    who: Sequence[int],
+    weights: tuple[float, ...],
+) -> SavedTensor:
+    dtype = getattr(torch, infos[0].dtype)
+    for info in infos[1:]:
+        dtype = torch.promote_types(dtype, getattr(torch, info.dtype))
+    stored = str(dtype).removeprefix("torch.")
+    return SavedTensor(name, infos[0].role, policy, tuple(who), weights, infos[0].shape, stored)
+
+
+def merged_saved(plan: SavedPlan, adapters: Sequence[Adapter]) -> Iterator[tuple[SavedTensor, Tensor]]:
+    """The kept tensors, in their own dtype: values are not re-typed with the factors."""
+    for saved in plan.kept:
+        tensors = [adapters[i].tensor(adapters[i].saved[saved.name].tensor) for i in saved.owners]
+        if len(tensors) == 1:
+            yield saved, tensors[0]
+            continue
+        total = torch.zeros(saved.shape, dtype=torch.float64)
+        for weight, tensor in zip(saved.weights, tensors, strict=True):
+            total += weight * tensor.double()
+        yield saved, total.to(getattr(torch, saved.dtype))
+
+
+def _some(names: Sequence[str]) -> str:
+    shown = ", ".join(sorted(names)[:SOME])
+    return f"{shown} and {len(names) - SOME} more" if len(names) > SOME else shown
