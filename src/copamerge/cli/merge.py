@@ -81,7 +81,8 @@ def merge(
         bool, typer.Option("--overwrite", help="Replace an earlier merge at OUT.")
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check everything and show the plan; reads no tensors.")
+        bool,
+        typer.Option("--dry-run", help="Check everything and show the plan; reads no tensors."),
     ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the report (or the plan) as JSON.")
@@ -120,7 +121,9 @@ def merge(
     overrides = {key: value for key, value in given.items() if value is not None}
     options = _options(set_ or [], problems)
     if options and not method and config is not None:
-        problems.append("--set needs -m METHOD beside a recipe: the recipe's own method has its options")
+        problems.append(
+            "--set needs -m METHOD beside a recipe: the recipe's own method has its options"
+        )
     if method or options:
         overrides["method"] = {"name": method or "copa", **options}
     if weights and adapters and len(weights) != len(adapters):
@@ -156,9 +159,7 @@ def merge(
         return
     assert out is not None
     with _LateBar(quiet or as_json) as bar:
-        report = merge_to_folder(
-            job, out, device=where, overwrite=overwrite, progress=bar.update
-        )
+        report = merge_to_folder(job, out, device=where, overwrite=overwrite, progress=bar.update)
     _warn(report.warnings)
     if as_json:
         typer.echo(report.model_dump_json(indent=2))

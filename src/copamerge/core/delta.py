@@ -120,14 +120,14 @@ def _randomized_svd(X: Tensor, k: int, draws: Draws) -> tuple[Tensor, Tensor, Te
     return Q @ P[:, :k], S[:k], Vt[:k]
 
 
-def _split(
-    U: Tensor, S: Tensor, Vt: Tensor, rank: int | Energy, total: float | None
-) -> Factorized:
+def _split(U: Tensor, S: Tensor, Vt: Tensor, rank: int | Energy, total: float | None) -> Factorized:
     energy = S.double().square()
     total = float(energy.sum()) if total is None else total
     if total == 0.0:
         k = 1 if isinstance(rank, Energy) else min(rank, len(S))
-        return Factorized(Vt.new_zeros(k, Vt.shape[1]).float(), U.new_zeros(len(U), k).float(), None, False)
+        return Factorized(
+            Vt.new_zeros(k, Vt.shape[1]).float(), U.new_zeros(len(U), k).float(), None, False
+        )
     if isinstance(rank, Energy):
         held = energy.cumsum(0) / total
         # 1e-12: a share of 1.0 asks for the numerical rank, not for rounding noise.
@@ -137,25 +137,31 @@ def _split(
         k = min(rank, len(S))
     root = S[:k].sqrt()
     kept = min(1.0, float(energy[:k].sum()) / total)
-    return Factorized((root[:, None] * Vt[:k]).float(), (U[:, :k] * root).float(), kept, exact=False)
+    return Factorized(
+        (root[:, None] * Vt[:k]).float(), (U[:, :k] * root).float(), kept, exact=False
+    )
 
 
-def cosines(delta: LowRank, A: Float[Tensor, "n r d_in"], B: Float[Tensor, "n d_out r"]) -> "Geometry":
+def cosines(
+    delta: LowRank, A: Float[Tensor, "n r d_in"], B: Float[Tensor, "n d_out r"]
+) -> "Geometry":
     """Norms of a delta and of n others, and the cosine between it and each, by Gram matrices."""
-    n, r, _ = A.shape
-    cross_B = (delta.B.mT @ B.movedim(0, 1).flatten(1)).double()  # k x (n r)
-    cross_A = (delta.A @ A.flatten(0, 1).mT).double()
-    inner = (cross_B * cross_A).view(-1, n, r).sum((0, 2))
-    own = ((B.mT @ B).double() * (A @ A.mT).double()).sum((1, 2)).clamp(min=0).sqrt()
+    cross = _products(delta.B.mT @ B, delta.A @ A.mT)
+    own = _products(B.mT @ B, A @ A.mT).clamp(min=0).sqrt()
     norm = max(squared_norm(delta), 0.0) ** 0.5
     return Geometry(
         norm=norm,
         input_norms=tuple(own.tolist()),
         cosines=tuple(
-            float(dot) / (norm * float(size)) if norm > 0 and size > 0 else None
-            for dot, size in zip(inner, own, strict=True)
+            dot / (norm * size) if norm > 0 and size > 0 else None
+            for dot, size in zip(cross.tolist(), own.tolist(), strict=True)
         ),
     )
+
+
+def _products(of_B: Float[Tensor, "n k r"], of_A: Float[Tensor, "n k r"]) -> Float[Tensor, " n"]:
+    """<B B', A A'> for each pair, from the small matrices B^T B' and A A'^T, summed in float64."""
+    return (of_B.double() * of_A.double()).sum((1, 2))
 
 
 @dataclass(frozen=True)

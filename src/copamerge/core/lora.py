@@ -1,4 +1,7 @@
-"""LoRA values: the only module that multiplies A, B and scaling together."""
+"""LoRA values: the only module that multiplies A, B and scaling together.
+
+It does so in two places: `LoraModule.delta` and `FactorStack.of`.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,15 +30,14 @@ class LoraModule:
     def rank(self) -> int:
         return self.A.shape[0]
 
+    def to(self, device: torch.device) -> "LoraModule":
+        if self.A.device == device:
+            return self
+        bias = None if self.bias is None else self.bias.to(device)
+        return LoraModule(self.A.to(device), self.B.to(device), self.scaling, bias)
+
     def delta(self) -> Float[Tensor, "d_out d_in"]:
         return self.scaling * (self.B @ self.A)
-
-    def folded(self) -> "LoraModule":
-        """The same delta with scaling 1, in float32."""
-        # Scaling in place on our own copy: float() returns its input when it is float32 already.
-        B = self.B.float() if self.scaling == 1.0 else self.B.float() * self.scaling
-        bias = None if self.bias is None else self.scaling * self.bias.float()
-        return LoraModule(self.A.float(), B, 1.0, bias)
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,22 +75,25 @@ class FactorStack:
         keys: Sequence[str] | None = None,
         absent: Sequence[float] = (),
     ) -> "FactorStack":
-        folded = [module.folded() for module in modules]
-        rank = max(module.rank for module in folded)
-        # Padding A with zero rows and B with zero columns adds nothing to B @ A.
-        A = [pad(m.A, (0, 0, 0, rank - m.rank)) if m.rank < rank else m.A for m in folded]
-        B = [pad(m.B, (0, rank - m.rank)) if m.rank < rank else m.B for m in folded]
+        n = len(modules)
+        A, B = _stacked_A([m.A for m in modules]), _stacked_B([m.B for m in modules])
+        scalings = [module.scaling for module in modules]
+        if any(scaling != 1.0 for scaling in scalings):
+            B *= torch.tensor(scalings, dtype=torch.float32, device=B.device)[:, None, None]
         bias = None
-        if any(m.bias is not None for m in folded):
-            bias = torch.stack([m.B.new_zeros(len(m.B)) if m.bias is None else m.bias for m in folded])
+        if any(module.bias is not None for module in modules):
+            bias = B.new_zeros(n, B.shape[1])
+            for i, module in enumerate(modules):
+                if module.bias is not None:
+                    bias[i] = module.scaling * module.bias.float()
         return cls(
             layer,
-            torch.stack(A),
-            torch.stack(B),
-            torch.tensor(list(weights), dtype=torch.float32, device=A[0].device),
-            ranks=tuple(module.rank for module in folded),
-            scalings=tuple(module.scaling for module in modules),
-            keys=tuple(keys) if keys is not None else tuple(str(i) for i in range(len(folded))),
+            A,
+            B,
+            torch.tensor(list(weights), dtype=torch.float32, device=A.device),
+            ranks=tuple(module.rank for module in modules),
+            scalings=tuple(scalings),
+            keys=tuple(keys) if keys is not None else tuple(map(str, range(n))),
             absent=tuple(absent),
             bias=bias,
         )
@@ -104,3 +109,25 @@ class FactorStack:
     def total_weight(self) -> float:
         """Sum of the weights, adapters without this layer included: what a mean divides by."""
         return float(self.weights.sum()) + sum(self.absent)
+
+
+def _stacked_A(factors: Sequence[Tensor]) -> Float[Tensor, "n r d_in"]:
+    rank = max(A.shape[0] for A in factors)
+    return _stacked([_padded(A, (0, 0, 0, rank - A.shape[0])) for A in factors])
+
+
+def _stacked_B(factors: Sequence[Tensor]) -> Float[Tensor, "n d_out r"]:
+    rank = max(B.shape[1] for B in factors)
+    return _stacked([_padded(B, (0, rank - B.shape[1])) for B in factors])
+
+
+def _padded(factor: Tensor, sizes: tuple[int, ...]) -> Tensor:
+    # Zero rows in A and zero columns in B add nothing to B @ A.
+    return pad(factor, sizes) if any(sizes) else factor
+
+
+def _stacked(factors: Sequence[Tensor]) -> Tensor:
+    """A new float32 tensor. Unlike types are converted one by one: stack would promote them."""
+    if len({factor.dtype for factor in factors}) > 1:
+        factors = [factor.float() for factor in factors]
+    return torch.stack(list(factors)).float()

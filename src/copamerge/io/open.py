@@ -93,7 +93,9 @@ def _open_file(
 ) -> Adapter:
     path = place.path
     if path.suffix not in (".safetensors", ".bin", ".pt", ".pth"):
-        raise AdapterError(f"{path}: not an adapter; give its folder, or a .safetensors or .bin file")
+        raise AdapterError(
+            f"{path}: not an adapter; give its folder, or a .safetensors or .bin file"
+        )
     file = open_tensors(path)
     if foreign := _foreign_layout(file):
         raise AdapterError(

@@ -55,7 +55,9 @@ def peft_adapter(
     where = file.path
     if deep := sorted(d for d in depth if d != 1):
         times = ", ".join(f"{depth[d]} with {d}" for d in deep)
-        notes.append(f"prefix `{PREFIX}` not found exactly once in some names ({times}); normalised")
+        notes.append(
+            f"prefix `{PREFIX}` not found exactly once in some names ({times}); normalised"
+        )
     if len(names) > 1:
         problems.append(f"{where}: holds several adapters ({', '.join(sorted(names))}); save one")
 
@@ -138,7 +140,9 @@ def _layer(
 ) -> LayerInfo | None:
     if found.A is None or found.B is None:
         there, missing = ("lora_A", "lora_B") if found.B is None else ("lora_B", "lora_A")
-        problems.append(f"{where}: layer {name!r} has {there} but no {missing}; the file is incomplete")
+        problems.append(
+            f"{where}: layer {name!r} has {there} but no {missing}; the file is incomplete"
+        )
         return None
     A, B = headers[found.A].shape, headers[found.B].shape
     place = f"{where}: layer {name!r}"
@@ -146,7 +150,9 @@ def _layer(
     for tensor in tensors:
         dtype = headers[tensor].dtype
         if not dtype.is_floating_point:
-            problems.append(f"{where}: tensor {tensor!r} is {dtype}: quantised factors are not read")
+            problems.append(
+                f"{where}: tensor {tensor!r} is {dtype}: quantised factors are not read"
+            )
             return None
 
     merged_linear = config.enable_lora is not None and len(A) == 2 and len(B) == 3
@@ -158,7 +164,9 @@ def _layer(
         unit = config.rank_of(name)
     else:
         if len(A) != len(B) or len(A) not in (2, 3, 4, 5):
-            problems.append(f"{place} has lora_A {A} and lora_B {B}: not the shapes of a LoRA layer")
+            problems.append(
+                f"{place} has lora_A {A} and lora_B {B}: not the shapes of a LoRA layer"
+            )
             return None
         if any(size != 1 for size in B[2:]):
             problems.append(f"{place} has lora_B {B}; a convolution's should end in ones")
@@ -276,7 +284,9 @@ def _saved(
             )
             continue
         if "token_adapter" in name or "trainable_tokens" in name:
-            problems.append(f"{where}: {stored!r} holds trained token rows, which are not merged yet")
+            problems.append(
+                f"{where}: {stored!r} holds trained token rows, which are not merged yet"
+            )
             continue
         if ".original_module." in name:
             ignored[stored] = "the base model's own copy, not trained"

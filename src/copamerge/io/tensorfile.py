@@ -87,7 +87,9 @@ class SafetensorsFile(TensorFile):
             headers = {}
             for name in self._file.keys():  # noqa: SIM118 - not a mapping
                 part = self._file.get_slice(name)
-                headers[name] = Header(tuple(part.get_shape()), _dtype(path, name, part.get_dtype()))
+                headers[name] = Header(
+                    tuple(part.get_shape()), _dtype(path, name, part.get_dtype())
+                )
         except SafetensorError as error:
             raise AdapterError(f"{path}: {_damage(path, str(error))}") from None
         self.headers = headers

@@ -2,23 +2,22 @@
 
 import json
 import os
-import zlib
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
-from safetensors import safe_open
 from torch import Tensor
 
 from copamerge.core.adapter import Kind
 from copamerge.errors import OutputError
+from copamerge.io.tensorfile import DTYPES, Header, open_tensors
 
 PREFIX = "base_model.model."
-CODES = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.float64: "F64"}
+CODES = {dtype: code for code, dtype in DTYPES.items()}
 
 
 @dataclass(frozen=True)
@@ -69,92 +68,83 @@ class AdapterWriter:
     """A safetensors file whose shapes are known and whose tensors arrive one by one.
 
     The file is as large as its result from the start and no tensor is kept: memory stays at
-    what is in flight. `verify` reads it back through the safetensors library and compares every
-    tensor's checksum with that of the tensor that was meant.
+    what is in flight. Every tensor is read back from the file as soon as it is written and
+    compared with the one that was meant; `verify` does the same for the header. Tensors may
+    arrive from several threads, in any order.
     """
 
     def __init__(
         self, path: Path, shapes: Mapping[str, tuple[tuple[int, ...], torch.dtype]]
     ) -> None:
         self._path = path
-        self._meant: dict[str, int] = {}
         self._shapes = dict(shapes)
-        header, self._offsets, size = _layout(self._shapes)
+        self._pending = set(shapes)
+        self._header, self._offsets, size = _layout(self._shapes)
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666)
-        os.pwrite(self._file, header, 0)
-        self._start = len(header)
-        os.truncate(self._file, self._start + size)
+        try:
+            os.pwrite(self._file, self._header, 0)
+            os.truncate(self._file, len(self._header) + size)
+        except OSError:
+            os.close(self._file)
+            raise
 
     def write(self, name: str, tensor: Tensor) -> None:
-        """Store a tensor of the announced shape, in the announced dtype."""
-        shape, dtype = self._shapes[name]
-        assert tensor.shape == shape and tensor.dtype == dtype, (name, tensor.shape, shape)
-        data = _bytes(tensor)
-        self._meant[name] = zlib.crc32(data)
-        offset = self._start + self._offsets[name]
-        while data:
-            done = os.pwrite(self._file, data, offset)
-            data, offset = data[done:], offset + done
-
-    def close(self) -> None:
-        if self._file >= 0:
-            os.fsync(self._file)
-            os.close(self._file)
-            self._file = -1
-
-    def __enter__(self) -> "AdapterWriter":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if kind is None:
-            self.close()
-        elif self._file >= 0:
-            os.close(self._file)
-            self._file = -1
-
-    def verify(self) -> None:
-        """Read the closed file again and compare it with what was meant.
+        """Store a tensor of the announced shape and dtype, and read it back.
 
         Raises:
-            OutputError: a tensor is missing or is not what was written.
+            OutputError: what the file holds is not what was written.
         """
-        missing = self._shapes.keys() - self._meant.keys()
-        assert not missing, f"announced but never written: {sorted(missing)[:3]}"
-        names = list(self._meant)
-        with ThreadPoolExecutor(2) as pool:
-            wrong = [name for part in pool.map(self._differences, (names[::2], names[1::2])) for name in part]
-        if wrong:
+        shape, dtype = self._shapes[name]
+        assert tensor.shape == shape and tensor.dtype == dtype, (name, tensor.shape, shape)
+        meant = tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()
+        start = len(self._header) + self._offsets[name]
+        done = 0
+        while done < len(meant):
+            done += os.pwrite(self._file, memoryview(meant)[done:], start + done)
+        there = np.empty_like(meant)
+        done = 0
+        while done < len(meant):
+            size = os.preadv(self._file, [memoryview(there)[done:]], start + done)
+            if not size:
+                break
+            done += size
+        if done < len(meant) or not _same(meant, there):
             raise OutputError(
-                f"{self._path}: {len(wrong)} tensors read back differently from what was written "
-                f"(first: {sorted(wrong)[0]!r}); the disk or its file system is at fault"
+                f"{self._path}: tensor {name!r} reads back differently from what was written; "
+                "the disk or its file system is at fault"
             )
+        self._pending.discard(name)
 
-    def _differences(self, names: Sequence[str]) -> list[str]:
-        wrong = []
-        chunk = 64  # a new map now and then, so that pages already compared are given back
-        for start in range(0, len(names), chunk):
-            with safe_open(self._path, framework="pt") as file:
-                there = set(file.keys())
-                for name in names[start : start + chunk]:
-                    shape, dtype = self._shapes[name]
-                    if name not in there:
-                        wrong.append(name)
-                        continue
-                    tensor = file.get_tensor(name)
-                    same = tensor.shape == shape and tensor.dtype == dtype
-                    if not same or zlib.crc32(_bytes(tensor)) != self._meant[name]:
-                        wrong.append(name)
-        return wrong
+    def close(self) -> None:
+        """Flush to disk; may be called again."""
+        if self._file >= 0:
+            descriptor, self._file = self._file, -1
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+
+    def verify(self) -> None:
+        """Open the closed file as any reader would and compare its header with what was meant.
+
+        Raises:
+            OutputError: the safetensors library sees other names, shapes or types.
+        """
+        assert not self._pending, f"announced but never written: {sorted(self._pending)[:3]}"
+        with self._path.open("rb") as file:
+            header = file.read(len(self._header))
+        there = open_tensors(self._path).headers
+        meant = {name: Header(*shape) for name, shape in self._shapes.items()}
+        if header != self._header or dict(there) != meant:
+            raise OutputError(f"{self._path}: the header reads back differently from what was written")
 
 
-def _bytes(tensor: Tensor) -> memoryview:
-    flat = tensor.detach().cpu().contiguous().flatten().view(torch.uint8)
-    return memoryview(flat.numpy())
+def _same(one: npt.NDArray[np.uint8], other: npt.NDArray[np.uint8]) -> bool:
+    whole = len(one) // 8 * 8  # eight bytes at a time, then the rest
+    return bool(
+        np.array_equal(one[:whole].view(np.uint64), other[:whole].view(np.uint64))
+        and np.array_equal(one[whole:], other[whole:])
+    )
 
 
 def _layout(
@@ -223,4 +213,3 @@ def peft_config(
         "use_dora": False,
         "use_rslora": False,
     }
-

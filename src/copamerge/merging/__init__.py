@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -12,7 +11,8 @@ import torch
 from torch import Tensor
 
 from copamerge.errors import RecipeError
-from copamerge.merging.folder import _check_apart, _keys, merge_to_folder, store, write_folder
+from copamerge.io._atomic import whole_folder
+from copamerge.merging.folder import Sink, check_apart, merge_to_folder, store, write_words
 from copamerge.merging.plan import LayerPlan, Plan, plan
 from copamerge.merging.report import LayerReport, MergeReport, merge_report
 from copamerge.merging.saved import merged_saved
@@ -40,7 +40,6 @@ class MergedAdapter:
     plan: Plan
     report: MergeReport
     _layers: tuple[MergedLayer, ...]
-    _digests: tuple[dict[str, str], ...]
 
     def state_dict(self) -> dict[str, Tensor]:
         """Every tensor by PEFT's name, as `save_pretrained` writes it."""
@@ -60,17 +59,13 @@ class MergedAdapter:
         Raises:
             OutputError: the place is taken, or cannot be written.
         """
-        _check_apart(self.plan, Path(out))
-        run = self.report.run
-        write_folder(
-            self.plan,
-            self._layers,
-            Path(out),
-            overwrite=overwrite,
-            digests=lambda: list(self._digests),
-            seconds=lambda: run.seconds,
-            device=run.device,
-        )
+        check_apart(self.plan, Path(out))
+        with whole_folder(Path(out), overwrite=overwrite) as folder:
+            with Sink(self.plan, folder, self.report.rank) as sink:
+                for layer in self._layers:
+                    sink.put(layer)
+                sink.finish()
+            write_words(self.plan, folder, self.report)
 
 
 def merge(
@@ -96,7 +91,9 @@ def merge(
     """
     names = [str(adapter) for adapter in adapters]
     if weights is not None and len(weights) != len(names):
-        raise RecipeError(f"weights: {len(weights)} given for {len(names)} adapters; give one for each")
+        raise RecipeError(
+            f"weights: {len(weights)} given for {len(names)} adapters; give one for each"
+        )
     if options:
         if not isinstance(method, str):
             raise RecipeError("options: give them either in `method` or apart, not both")
@@ -120,24 +117,20 @@ def merge_plan(
     """Run a plan and keep the result in memory."""
     started = time.perf_counter()
     where = resolve_device(device)
-    with ThreadPoolExecutor(1, thread_name_prefix="hash") as hashing:
-        digests = Digests(plan.adapters, hashing)
-        keys = _keys(plan, digests)
-        layers = tuple(walk(plan, device=where, keys=keys, progress=progress))
-        hashes = tuple(dict(digests.of(adapter)) for adapter in plan.adapters)
+    with Digests(plan.adapters) as digests:
+        keys = digests.keys(plan.recipe.method.seeded())
+        layers = tuple(walk(plan, lambda layer: layer, device=where, keys=keys, progress=progress))
+        hashes = digests.all()
     rank = plan.rank or max(layer.factors.rank for layer in layers)
-    with torch.inference_mode():
-        stored = [store(plan, layer, rank) for layer in layers]
     report = merge_report(
         plan,
-        [s.report for s in stored],
+        [store(plan, layer, rank).report for layer in layers],
         rank=rank,
-        tensors=sum(len(s.tensors) for s in stored) + len(plan.saved.kept),
         digests=hashes,
         seconds=time.perf_counter() - started,
         device=str(where),
     )
-    return MergedAdapter(plan, report, layers, hashes)
+    return MergedAdapter(plan, report, layers)
 
 
 def resolve_device(name: str) -> torch.device:
@@ -153,5 +146,3 @@ def resolve_device(name: str) -> torch.device:
     if name == "cuda" and not torch.cuda.is_available():
         raise RecipeError("device: cuda was asked for, but torch sees no GPU; use --device cpu")
     return torch.device(name)
-
-

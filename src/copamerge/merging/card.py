@@ -86,7 +86,9 @@ def _numbers(report: MergeReport) -> list[str]:
             f"{report.energy_kept_worst:.2%} in the worst layer ({_code(report.worst_layer or '')})"
         )
     if report.rounding_worst is not None:
-        lines.append(f"- rounding to {report.dtype}: at most {report.rounding_worst:.1e} of a layer")
+        lines.append(
+            f"- rounding to {report.dtype}: at most {report.rounding_worst:.1e} of a layer"
+        )
     if report.warnings:
         lines += ["", "Warnings when merging:", ""]
         lines += [f"- {_text(warning)}" for warning in report.warnings]
@@ -105,10 +107,16 @@ def _loading(report: MergeReport, base: str | None) -> list[str]:
         "```",
     ]
     if cap is None:
-        lines += ["", f"vLLM serves ranks up to {VLLM_CAPS[-1]}: this one needs a smaller `--rank`."]
+        lines += [
+            "",
+            f"vLLM serves ranks up to {VLLM_CAPS[-1]}: this one needs a smaller `--rank`.",
+        ]
     elif not report.saved:
         more = f" --max-lora-rank {cap}" if report.rank > SERVER_RANK else ""
-        lines += ["", f"With vLLM: `vllm serve {name} --enable-lora{more} --lora-modules merged=PATH`"]
+        lines += [
+            "",
+            f"With vLLM: `vllm serve {name} --enable-lora{more} --lora-modules merged=PATH`",
+        ]
     else:
         lines += ["", "vLLM does not load adapters with full modules or biases such as this one."]
     lines.append("")
@@ -136,7 +144,9 @@ def _licence(adapters: tuple[Adapter, ...]) -> tuple[str | None, str]:
     if len(known) == 1:
         licence = known.pop()
         return licence, f"All sources are under {_code(str(licence))}."
-    each = ", ".join(f"{_code(_shown(label))}: {licence or 'none named'}" for label, licence in found.items())
+    each = ", ".join(
+        f"{_code(_shown(label))}: {licence or 'none named'}" for label, licence in found.items()
+    )
     return None, f"The sources' licences differ ({_text(each)}), so none is given here."
 
 

@@ -1,20 +1,19 @@
-"""A merged adapter on disk: streamed, verified, then shown under its name."""
+"""A merged adapter on disk: written layer by layer, verified, then shown under its name."""
 
 import json
+import math
 import time
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from copamerge.core.lora import LoraModule
 from copamerge.errors import AdapterError, CopamergeError, OutputError
 from copamerge.io import AdapterWriter, LayerShape, open_adapter
-from copamerge.io._atomic import check_place, whole_folder
+from copamerge.io._atomic import whole_folder
 from copamerge.io.write import peft_config, saved_name
 from copamerge.merging.card import model_card
 from copamerge.merging.plan import Plan
@@ -22,8 +21,8 @@ from copamerge.merging.report import LayerReport, MergeReport, layer_report, mer
 from copamerge.merging.saved import merged_saved
 from copamerge.merging.walk import Digests, MergedLayer, Progress, walk
 
-IN_FLIGHT = 4
-"""Layers that may wait for the disk."""
+CONFIG = "adapter_config.json"
+WEIGHTS = "adapter_model.safetensors"
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,15 +52,67 @@ def store(plan: Plan, layer: MergedLayer, rank: int) -> Stored:
 def _rounding(layer: str, exact: dict[str, Tensor], stored: dict[str, Tensor]) -> float | None:
     error, size = 0.0, 0.0
     for name, meant in exact.items():
-        size += float(torch.linalg.vector_norm(meant)) ** 2
+        size += _square(meant)
         if stored[name].dtype != meant.dtype:
-            error += float(torch.linalg.vector_norm(stored[name].float() - meant.cpu())) ** 2
-    if error != error or error == float("inf"):
+            error += _square(stored[name].float().sub_(meant.cpu()))
+    if not math.isfinite(error):
         raise CopamergeError(
             f"layer {layer!r}: values do not fit {stored[next(iter(stored))].dtype}; "
             "choose --dtype bfloat16 or float32"
         )
     return (error / size) ** 0.5 if size else None
+
+
+def _square(x: Tensor) -> float:
+    flat = x.contiguous().flatten()
+    return float(torch.dot(flat, flat))
+
+
+class Sink:
+    """The folder of a merge of known rank: layers go in, from any thread, in any order."""
+
+    def __init__(self, plan: Plan, folder: Path, rank: int) -> None:
+        self._plan, self._folder, self._rank = plan, folder, rank
+        self._shapes = [plan.shape(layer, rank) for layer in plan.layers]
+        self._names = {shape.name for shape in self._shapes}
+        announced = {
+            name: (size, plan.dtype)
+            for shape in self._shapes
+            for name, size in shape.tensors().items()
+        }
+        for saved in plan.saved.kept:
+            dtype = getattr(torch, saved.dtype)
+            announced[saved_name(saved.name, self._names)] = (saved.shape, dtype)
+        self._writer = AdapterWriter(folder / WEIGHTS, announced)
+
+    def put(self, layer: MergedLayer) -> LayerReport:
+        stored = store(self._plan, layer, self._rank)
+        for name, tensor in stored.tensors.items():
+            self._writer.write(name, tensor)
+        return stored.report
+
+    def finish(self) -> None:
+        """Write what is left, then read everything back.
+
+        Raises:
+            AdapterError: NaN or infinity in a full tensor of an input.
+            OutputError: what was written does not read back.
+        """
+        plan = self._plan
+        for saved, tensor in merged_saved(plan.saved, plan.adapters):
+            if not bool(tensor.float().isfinite().all()):
+                raise AdapterError(_saved_not_finite(plan, saved.name))
+            self._writer.write(saved_name(saved.name, self._names), tensor)
+        self._writer.close()
+        self._writer.verify()
+        _write_json(self._folder / CONFIG, config_of(plan, self._shapes, self._rank))
+        _check_opens(self._folder, self._shapes)
+
+    def __enter__(self) -> "Sink":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._writer.close()
 
 
 def merge_to_folder(
@@ -79,106 +130,38 @@ def merge_to_folder(
         AdapterError, CopamergeError: as `walk` and `store` do.
     """
     started = time.perf_counter()
-    _check_apart(plan, out)
-    check_place(out, overwrite=overwrite)
-    with ThreadPoolExecutor(1, thread_name_prefix="hash") as hashing:
-        digests = Digests(plan.adapters, hashing)
-        try:
-            keys = _keys(plan, digests)
-            layers = walk(plan, device=device, keys=keys, progress=progress)
-            return write_folder(
-                plan,
-                layers,
-                out,
-                overwrite=overwrite,
-                digests=lambda: [dict(digests.of(a)) for a in plan.adapters],
-                seconds=lambda: time.perf_counter() - started,
-                device=str(device),
-            )
-        finally:
-            hashing.shutdown(wait=True, cancel_futures=True)
-
-
-def _keys(plan: Plan, digests: Digests) -> tuple[str, ...]:
-    if plan.recipe.method.random:
-        return digests.keys(plan.adapters)
-    return tuple(str(i) for i in range(len(plan.adapters)))
-
-
-def write_folder(
-    plan: Plan,
-    layers: Iterable[MergedLayer],
-    out: Path,
-    *,
-    overwrite: bool,
-    digests: Callable[[], list[dict[str, str]]],
-    seconds: Callable[[], float],
-    device: str,
-) -> MergeReport:
-    """Write merged layers as they come, read everything back, then make `out` appear."""
-    with whole_folder(out, overwrite=overwrite) as folder:
-        rank = plan.rank
+    check_apart(plan, out)
+    with whole_folder(out, overwrite=overwrite) as folder, Digests(plan.adapters) as digests:
+        walked = partial(
+            walk,
+            plan,
+            device=device,
+            keys=digests.keys(plan.recipe.method.seeded()),
+            progress=progress,
+        )
+        rank, layers = plan.rank, None
         if rank is None:
-            layers = list(layers)
+            layers = list(walked(lambda layer: layer))
             rank = max(layer.factors.rank for layer in layers)
-        shapes = [plan.shape(layer, rank) for layer in plan.layers]
-        config = config_of(plan, shapes, rank)
-        names = {shape.name for shape in shapes}
-        announced = {
-            name: (size, plan.dtype) for shape in shapes for name, size in shape.tensors().items()
-        }
-        for saved in plan.saved.kept:
-            dtype = getattr(torch, saved.dtype)
-            announced[saved_name(saved.name, names)] = (saved.shape, dtype)
-        writer = AdapterWriter(folder / "adapter_model.safetensors", announced)
-        reports = []
-        with writer, ThreadPoolExecutor(1, thread_name_prefix="write") as disk:
-            for stored in _bounded(plan, layers, rank, writer, disk):
-                reports.append(stored)
-            for saved, tensor in merged_saved(plan.saved, plan.adapters):
-                if not bool(tensor.float().isfinite().all()):
-                    raise AdapterError(_saved_not_finite(plan, saved.name))
-                writer.write(saved_name(saved.name, names), tensor)
-        writer.verify()
-        _write_json(folder / "adapter_config.json", config)
-        _check_opens(folder, shapes)
+        with Sink(plan, folder, rank) as sink:
+            written = list(walked(sink.put)) if layers is None else list(map(sink.put, layers))
+            sink.finish()
         report = merge_report(
             plan,
-            reports,
+            written,
             rank=rank,
-            tensors=len(announced),
-            digests=digests(),
-            seconds=seconds(),
-            device=device,
+            digests=digests.all(),
+            seconds=time.perf_counter() - started,
+            device=str(device),
         )
-        _write_json(folder / "merge.json", report.model_dump(mode="json"))
-        (folder / "README.md").write_text(model_card(plan, report), encoding="utf-8")
+        write_words(plan, folder, report)
     return report
 
 
-def _bounded(
-    plan: Plan,
-    layers: Iterable[MergedLayer],
-    rank: int,
-    writer: AdapterWriter,
-    disk: ThreadPoolExecutor,
-) -> Iterator[LayerReport]:
-    """Hand layers to the disk's thread, never more than a few ahead of it."""
-
-    def put(layer: MergedLayer) -> LayerReport:
-        with torch.inference_mode():
-            stored = store(plan, layer, rank)
-        for name, tensor in stored.tensors.items():
-            writer.write(name, tensor)
-        return stored.report
-
-    waiting: list[Future[LayerReport]] = []
-    for layer in layers:
-        waiting.append(disk.submit(put, layer))
-        if len(waiting) > IN_FLIGHT:
-            yield waiting.pop(0).result()
-    for future in waiting:
-        yield future.result()
+def write_words(plan: Plan, folder: Path, report: MergeReport) -> None:
+    """The report and the model card."""
+    _write_json(folder / "merge.json", report.model_dump(mode="json"))
+    (folder / "README.md").write_text(model_card(plan, report), encoding="utf-8")
 
 
 def config_of(plan: Plan, shapes: list[LayerShape], rank: int) -> dict[str, Any]:
@@ -201,7 +184,9 @@ def config_of(plan: Plan, shapes: list[LayerShape], rank: int) -> dict[str, Any]
         layers=shapes,
         rank=rank,
         base_model=plan.base_model,
-        revision=next((a.config["revision"] for a in plan.adapters if a.config.get("revision")), None),
+        revision=next(
+            (a.config["revision"] for a in plan.adapters if a.config.get("revision")), None
+        ),
         task_type=plan.task_type,
         fan_in_fan_out=any(a.config.get("fan_in_fan_out") for a in plan.adapters),
         bias=("all" if "all" in biases else "lora_only") if "bias" in roles else "none",
@@ -214,16 +199,14 @@ def _within(name: str, module: str) -> bool:
     return f".{module}." in f".{name}"
 
 
-def _check_apart(plan: Plan, out: Path) -> None:
+def check_apart(plan: Plan, out: Path) -> None:
     """An output that is, holds or lies in an input would put the input at risk."""
     target = out.resolve()
     for adapter in plan.adapters:
         for file in adapter.files:
             source = file.resolve().parent
             if target == source or target in source.parents:
-                raise OutputError(
-                    f"{out}: holds the input {adapter.label}; choose another output"
-                )
+                raise OutputError(f"{out}: holds the input {adapter.label}; choose another output")
 
 
 def _check_opens(folder: Path, shapes: list[LayerShape]) -> None:
@@ -247,12 +230,4 @@ def _saved_not_finite(plan: Plan, name: str) -> list[str]:
 
 
 def _write_json(path: Path, content: Any) -> None:
-    path.write_text(json.dumps(content, indent=2, sort_keys=False) + "\n", encoding="utf-8")
-
-
-def modules_of(layers: Iterable[MergedLayer]) -> dict[str, LoraModule]:
-    """Merged layers as LoRA modules of scaling 1."""
-    return {
-        layer.plan.name: LoraModule(layer.factors.A, layer.factors.B, 1.0, layer.bias)
-        for layer in layers
-    }
+    path.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")

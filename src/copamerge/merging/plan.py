@@ -62,9 +62,7 @@ class Plan:
 
     def shape(self, layer: LayerPlan, rank: int) -> LayerShape:
         bias = self.has_bias and layer.kind is not Kind.EMBEDDING
-        return LayerShape(
-            layer.name, layer.kind, layer.d_in, layer.d_out, rank, layer.kernel, bias
-        )
+        return LayerShape(layer.name, layer.kind, layer.d_in, layer.d_out, rank, layer.kernel, bias)
 
 
 def plan(recipe: Recipe) -> Plan:
@@ -254,9 +252,7 @@ def _layers(
         for i, weight in enumerate(found):
             unmatched[i] = unmatched.get(i, True) and weight is None
         weights = [1.0 if weight is None else weight for weight in found]
-        present = tuple(
-            i for i, a in enumerate(adapters) if name in a.layers and weights[i] != 0.0
-        )
+        present = tuple(i for i, a in enumerate(adapters) if name in a.layers and weights[i] != 0.0)
         if not present:
             silent.append(name)
             continue
@@ -282,9 +278,7 @@ def _layers(
                 _budget(recipe, result, ranks, widest, info),
             )
         )
-    problems += [
-        f"{reason} ({count} of {len(infos)} layers)" for reason, count in refusals.items()
-    ]
+    problems += [f"{reason} ({count} of {len(infos)} layers)" for reason, count in refusals.items()]
     for i, none in unmatched.items():
         if none:
             problems.append(

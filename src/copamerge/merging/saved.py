@@ -94,7 +94,8 @@ def _one(
     shapes = {info.shape for info in infos}
     if len(shapes) > 1:
         each = ", ".join(
-            f"{tuple(info.shape)} in {adapters[i].label}" for i, info in zip(who, infos, strict=True)
+            f"{tuple(info.shape)} in {adapters[i].label}"
+            for i, info in zip(who, infos, strict=True)
         )
         problems.append(
             f"{name!r} has no mean: it is {each}; --modules-to-save first or drop would do"
@@ -126,7 +127,9 @@ def _tensor(
     return SavedTensor(name, infos[0].role, policy, tuple(who), weights, infos[0].shape, stored)
 
 
-def merged_saved(plan: SavedPlan, adapters: Sequence[Adapter]) -> Iterator[tuple[SavedTensor, Tensor]]:
+def merged_saved(
+    plan: SavedPlan, adapters: Sequence[Adapter]
+) -> Iterator[tuple[SavedTensor, Tensor]]:
     """The kept tensors, in their own dtype: values are not re-typed with the factors."""
     for saved in plan.kept:
         tensors = [adapters[i].tensor(adapters[i].saved[saved.name].tensor) for i in saved.owners]

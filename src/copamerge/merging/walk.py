@@ -1,12 +1,14 @@
 """The merge itself: one layer at a time, from files to merged factors."""
 
 import hashlib
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+import math
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -14,10 +16,11 @@ from torch import Tensor
 from copamerge.core.adapter import Adapter
 from copamerge.core.delta import Factorized, Geometry, LowRank, cosines, factorize
 from copamerge.core.draws import Draws
-from copamerge.core.lora import FactorStack, LoraModule
+from copamerge.core.lora import FactorStack
 from copamerge.errors import AdapterError, CopamergeError
 from copamerge.merging.plan import LayerPlan, Plan
 
+T = TypeVar("T")
 Progress = Callable[[int, int], None]
 """Called with (layers done, layers in all)."""
 
@@ -35,90 +38,102 @@ class MergedLayer:
 class Digests:
     """SHA-256 of every input file, computed beside the merge."""
 
-    def __init__(self, adapters: Sequence[Adapter], pool: ThreadPoolExecutor) -> None:
-        self._files: dict[Path, Future[str]] = {}
-        for file in dict.fromkeys(file for a in adapters for file in a.files):
-            self._files[file] = pool.submit(_sha256, file)
+    def __init__(self, adapters: Sequence[Adapter]) -> None:
+        self._adapters = adapters
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="hash")
+        files = dict.fromkeys(file for adapter in adapters for file in adapter.files)
+        self._files = {file: self._pool.submit(_sha256, file) for file in files}
 
-    def of(self, adapter: Adapter) -> Mapping[str, str]:
-        """File name to hash; waits for those still being computed."""
-        return {file.name: self._files[file].result() for file in adapter.files}
+    def __enter__(self) -> "Digests":
+        return self
 
-    def keys(self, adapters: Sequence[Adapter]) -> tuple[str, ...]:
-        """A name for each adapter from its content alone; copies are counted."""
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def all(self) -> list[dict[str, str]]:
+        """For each adapter, file name to hash; waits for those still being computed."""
+        return [
+            {file.name: self._files[file].result() for file in adapter.files}
+            for adapter in self._adapters
+        ]
+
+    def keys(self, seeded: bool) -> tuple[str, ...]:
+        """Names for the adapters' random draws: from content alone, copies counted.
+
+        A method that draws nothing gets their places, so that nothing waits for a hash.
+        """
+        if not seeded:
+            return tuple(map(str, range(len(self._adapters))))
         seen = Counter[str]()
         keys = []
-        for adapter in adapters:
+        for adapter in self._adapters:
             digest = self._files[adapter.files[0]].result()
             keys.append(f"{digest}#{seen[digest]}")
             seen[digest] += 1
         return tuple(keys)
 
 
-@torch.inference_mode()
 def walk(
     plan: Plan,
+    then: Callable[[MergedLayer], T],
     *,
     device: torch.device,
     keys: Sequence[str],
     progress: Progress | None = None,
-) -> Iterator[MergedLayer]:
-    """Merge layer after layer, in name order. `keys` names the adapters for random draws.
+) -> Iterator[T]:
+    """Merge layer after layer, hand each to `then`, and yield what it returns in name order.
 
-    The next layer is read while this one is merged; no more than two are in memory.
+    Layers are independent, so several are worked on at once, one thread each, where a layer is
+    small (the method's answer is low-rank) and the work is on the CPU; a dense answer gets all
+    threads for one layer at a time. `keys` names the adapters for random draws.
 
     Raises:
         AdapterError: NaN or infinity in an input; every tensor that has one is named.
         CopamergeError: the method's result overflows float32.
     """
-    with ExitStack() as stack:
-        reader = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="read"))
-        ahead: Future[list[LoraModule]] | None = None
-        for done, layer in enumerate(plan.layers):
-            modules = ahead.result() if ahead else _read(plan, layer)
-            following = plan.layers[done + 1] if done + 1 < len(plan.layers) else None
-            ahead = reader.submit(_read, plan, following) if following else None
-            if not all(map(_finite, modules)):
-                if ahead:
-                    ahead.result()  # the files are ours alone again
+    small = device.type == "cpu" and all(layer.result_rank is not None for layer in plan.layers)
+    workers = max(1, torch.get_num_threads()) if small else 1
+
+    @torch.inference_mode()
+    def work(layer: LayerPlan) -> T | None:
+        modules = [plan.adapters[i].module(layer.name).to(device) for i in layer.present]
+        stack = FactorStack.of(
+            layer.name,
+            modules,
+            layer.weights,
+            keys=[keys[i] for i in layer.present],
+            absent=layer.absent,
+        )
+        parts = [stack.A, stack.B] + ([stack.bias] if stack.bias is not None else [])
+        return then(_merge_layer(plan, layer, stack)) if _finite(parts) else None
+
+    def alone() -> None:
+        if small:
+            torch.set_num_threads(1)  # of this worker only: OpenMP's setting is per thread
+
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="layer", initializer=alone)
+    waiting: deque[Future[T | None]] = deque()
+    coming = iter(plan.layers)
+    try:
+        for done in range(len(plan.layers)):
+            for layer in islice(coming, workers + 1 - len(waiting)):
+                waiting.append(pool.submit(work, layer))
+            result = waiting.popleft().result()
+            if result is None:
+                wait(waiting)
                 raise AdapterError(_not_finite(plan, done))
-            yield _merge_layer(plan, layer, modules, keys, device)
+            yield result
             if progress:
                 progress(done + 1, len(plan.layers))
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _read(plan: Plan, layer: LayerPlan) -> list[LoraModule]:
-    return [plan.adapters[i].module(layer.name) for i in layer.present]
-
-
-def _merge_layer(
-    plan: Plan,
-    layer: LayerPlan,
-    modules: Sequence[LoraModule],
-    keys: Sequence[str],
-    device: torch.device,
-) -> MergedLayer:
-    method = plan.recipe.method
-    moved = [
-        LoraModule(
-            m.A.to(device), m.B.to(device), m.scaling, None if m.bias is None else m.bias.to(device)
-        )
-        for m in modules
-    ]
-    stack = FactorStack.of(
-        layer.name,
-        moved,
-        layer.weights,
-        keys=[keys[i] for i in layer.present],
-        absent=layer.absent,
-    )
-    draws = Draws(plan.recipe.seed, layer.name)
-    delta = method.merge(stack, draws)
-    factors = factorize(delta, layer.rank, draws)
+def _merge_layer(plan: Plan, layer: LayerPlan, stack: FactorStack) -> MergedLayer:
+    method, draws = plan.recipe.method, Draws(plan.recipe.seed, layer.name)
+    factors = factorize(method.merge(stack, draws), layer.rank, draws)
     bias = method.merge_bias(stack, draws) if stack.bias is not None else None
-    del delta
-    parts = [factors.A, factors.B] + ([bias] if bias is not None else [])
-    if not all(bool(torch.isfinite(part.sum())) or bool(part.isfinite().all()) for part in parts):
+    if not _finite([factors.A, factors.B] + ([bias] if bias is not None else [])):
         raise CopamergeError(
             f"layer {layer.name!r}: the merged factors are not finite in float32; "
             "smaller weights or a smaller scale would keep them in range"
@@ -127,12 +142,10 @@ def _merge_layer(
     return MergedLayer(layer, factors, bias, geometry)
 
 
-def _finite(module: LoraModule) -> bool:
-    parts = (module.A, module.B) if module.bias is None else (module.A, module.B, module.bias)
+def _finite(parts: Sequence[Tensor]) -> bool:
     # A sum is finite unless an entry is not, or it overflows: only then look at each entry.
     return all(
-        bool(torch.isfinite(part.sum(dtype=torch.float32))) or bool(part.float().isfinite().all())
-        for part in parts
+        math.isfinite(float(part.sum())) or bool(part.isfinite().all()) for part in parts
     )
 
 
@@ -140,8 +153,8 @@ def _not_finite(plan: Plan, start: int) -> list[str]:
     """Every input tensor with NaN or infinity, from layer `start` on."""
     problems = []
     for layer in plan.layers[start:]:
-        for i, module in zip(layer.present, _read(plan, layer), strict=True):
-            adapter = plan.adapters[i]
+        for adapter in (plan.adapters[i] for i in layer.present):
+            module = adapter.module(layer.name)
             parts = [module.A, module.B] + ([module.bias] if module.bias is not None else [])
             for name, part in zip(adapter.layers[layer.name].tensors, parts, strict=True):
                 values = part.float()

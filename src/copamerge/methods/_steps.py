@@ -73,8 +73,7 @@ def keep_from(
     threshold, spare = _threshold(x, place, exact)
     kept = _keep_reaching(x, threshold)
     if spare and threshold > 0:
-        ties = (x.abs() == threshold).flatten().nonzero().flatten()
-        kept.view(-1)[ties[-spare:]] = 0
+        kept.view(-1)[_ties(x, threshold)[-spare:]] = 0
     return kept
 
 
@@ -92,6 +91,15 @@ def _threshold(x: Tensor, place: int, exact: bool) -> tuple[float, int]:
     threshold = flat.kthvalue(place + 1).values
     spare = int((flat >= threshold).sum()) - (len(flat) - place) if exact else 0
     return float(threshold), spare
+
+
+def _ties(x: Tensor, threshold: float) -> Tensor:
+    """Flat indices of the entries of this magnitude, ascending."""
+    if x.device.type == "cpu" and x.dtype in _BITS:
+        # Four times faster than nonzero.
+        magnitudes = np.abs(x.contiguous().flatten().numpy())
+        return torch.from_numpy(np.flatnonzero(magnitudes == magnitudes.dtype.type(threshold)))
+    return (x.abs() == threshold).flatten().nonzero().flatten()
 
 
 def _keep_reaching(x: Tensor, threshold: float) -> Tensor:

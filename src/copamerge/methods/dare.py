@@ -133,6 +133,9 @@ class Dare(MergeMethod):
     def cautions(self) -> tuple[str, ...]:
         return (f"dare with space: factors: {CROSS_TERMS}",) if self.space == "factors" else ()
 
+    def seeded(self) -> bool:
+        return 0 < self.density < 1
+
     def promises(self) -> frozenset[Law]:
         laws = set(self.laws)
         if self.then == "sum" or self.sign == "drop":

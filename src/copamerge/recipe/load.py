@@ -33,7 +33,9 @@ def load_recipe(path: Path, overrides: Mapping[str, Any] | None = None) -> tuple
         what = getattr(error, "problem", None) or "malformed"
         raise RecipeError(f"{path}{at}: not valid YAML ({what})") from None
     if not isinstance(content, dict):
-        raise RecipeError(f"{path}: expected `method:` and `adapters:`, got {type(content).__name__}")
+        raise RecipeError(
+            f"{path}: expected `method:` and `adapters:`, got {type(content).__name__}"
+        )
     notes: list[str] = []
     if is_mergekit(content):
         content, notes = from_mergekit(content, where=str(path))
