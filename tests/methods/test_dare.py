@@ -130,5 +130,5 @@ def test_draws_depend_on_seed_layer_and_adapter_only():
     ],
 )
 def test_options_without_meaning_are_refused(options):
-    with pytest.raises(ValidationError, match="leave it out|means nothing"):
+    with pytest.raises(ValidationError, match=r"leave it out|means nothing"):
         Dare(**options)

@@ -69,7 +69,7 @@ def test_a_broken_plugin_harms_only_who_asks_for_it(plugins):
 
     assert METHODS["ties"] is Ties
     assert method_from("copa").name == "copa"
-    with pytest.raises(RecipeError, match="plugin no_such_module:Lost.*No module named"):
+    with pytest.raises(RecipeError, match=r"plugin no_such_module:Lost.*No module named"):
         METHODS["lost"]
     with pytest.raises(RecipeError, match="not a MergeMethod class"):
         METHODS["wrong"]
@@ -124,7 +124,7 @@ def test_options_that_do_nothing_together_are_told():
 
 
 def test_a_method_without_options_says_so():
-    with pytest.raises(RecipeError, match="method.density: mean has no option 'density'"):
+    with pytest.raises(RecipeError, match=r"method\.density: mean has no option 'density'"):
         method_from({"name": "mean", "density": 0.5})
 
 

@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -149,8 +147,6 @@ def test_on_factors_equals_peft(name, density):
     stack = LIKE_RANKS[name]
     if name.startswith(("exact ties", "adapter and", "copies")) and density < 1:
         pytest.skip("PEFT breaks exact ties in an order of its own")
-    if "zero" in name and density < 1:
-        stack = replace(stack, A=stack.A + 1e-6 * stack.A.roll(1, 2))
 
     merged = Ties(space="factors", density=density, sign="nonnegative").merge(stack, DRAWS)
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from copamerge.cli._app import app
+from copamerge.cli._names import short_names
 
 if TYPE_CHECKING:
     from copamerge.inspection import AdapterSummary, Inspection
@@ -73,9 +74,11 @@ def _show_relations(found: "Inspection") -> None:
     table = Table(box=None, pad_edge=False)
     for title in ("pair", "shared layers", "cosine", "cosine of A", "norm ratio"):
         table.add_column(title, justify="left" if title == "pair" else "right")
+    full = [one.adapter for one in found.adapters]
+    short = dict(zip(full, short_names(full), strict=True))
     for pair in found.relations:
         table.add_row(
-            f"{pair.one} | {pair.other}",
+            f"{short[pair.one]} | {short[pair.other]}",
             str(pair.shared_layers),
             _number(pair.cosine, "+.4f"),
             _number(pair.cosine_A, "+.4f"),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from copamerge.cli._app import app
+from copamerge.cli._names import short_names
 
 if TYPE_CHECKING:
     from copamerge.merging import MergeReport, Plan
@@ -217,8 +218,12 @@ def _show_plan(job: "Plan", as_json: bool, quiet: bool) -> None:
         rank = f"rank {job.rank}" if job.rank else f"a rank that keeps {job.recipe.rank.share:g}"
         typer.echo(
             f"{len(job.layers)} layers, {rank}, {str(job.dtype).removeprefix('torch.')}"
-            + (f", about {size / 1e6:.1f} MB" if job.rank else "")
+            + (f", about {_bytes(size)}" if job.rank else "")
         )
+
+
+def _bytes(size: int) -> str:
+    return f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e3:.1f} kB"
 
 
 def _method_line(method: dict[str, Any]) -> str:
@@ -235,9 +240,10 @@ def _show(report: "MergeReport", out: Path) -> None:
     table = Table(box=None, pad_edge=False)
     for title in ("adapter", "weight", "layers", "rank", "norm", "cosine to the merge"):
         table.add_column(title, justify="left" if title == "adapter" else "right")
+    names = short_names([part.adapter for part in report.inputs])
     for i, part in enumerate(report.inputs):
         table.add_row(
-            part.adapter,
+            names[i],
             f"{part.weight:g}" if isinstance(part.weight, int | float) else "by layer",
             str(part.layers_merged),
             ", ".join(map(str, part.ranks)),
@@ -254,9 +260,9 @@ def _show(report: "MergeReport", out: Path) -> None:
             f"rank {report.rank} is above vLLM's default limit: serve with a larger "
             "--max-lora-rank, or merge with --rank 16 and see what that keeps"
         )
-    size = sum(file.stat().st_size for file in out.iterdir()) / 1e6
+    size = sum(file.stat().st_size for file in out.iterdir())
     console.print(
-        f"wrote {out}, read back and compared ({size:.1f} MB, {report.run.seconds:.1f} s, "
+        f"wrote {out}, read back and compared ({_bytes(size)}, {report.run.seconds:.1f} s, "
         f"peak memory {report.run.peak_memory_mb:.0f} MB)"
     )
 

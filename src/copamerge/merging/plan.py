@@ -158,11 +158,15 @@ def _base(
     named = [(a.label, a.base_model) for a in adapters if a.base_model]
     if recipe.base_model:
         named.insert(0, ("the recipe", recipe.base_model))
-    for label in (a.label for a in adapters if not a.base_model):
-        if len(adapters) > 1:
-            warnings.append(f"{label}: names no base model; taken to fit the others")
     if not named:
+        if len(adapters) > 1:
+            warnings.append("no adapter names its base model; taken to be the same one")
         return None
+    warnings += [
+        f"{a.label}: names no base model; taken to fit the others"
+        for a in adapters
+        if not a.base_model
+    ]
     who, first = named[0]
     differing = [(label, base) for label, base in named[1:] if not same_base(base, first)]
     if differing and not recipe.allow_different_bases:

@@ -53,7 +53,7 @@ def plan_saved(
     dropped: list[tuple[int, str]] = []
     for role, names in sorted(by_role.items()):
         policy = recipe.bias if role == "bias" else recipe.modules_to_save
-        option = "--bias" if role == "bias" else "--modules-to-save"
+        option = _option(role)
         if policy == "drop":
             dropped += [(i, name) for name in names for i in owners[name]]
             warnings.append(f"{len(names)} full tensors left out ({option} drop): {_some(names)}")
@@ -80,6 +80,10 @@ def plan_saved(
     return SavedPlan(tuple(kept), tuple(dropped))
 
 
+def _option(role: str) -> str:
+    return "--bias" if role == "bias" else "--modules-to-save"
+
+
 def _one(
     name: str,
     who: list[int],
@@ -89,6 +93,7 @@ def _one(
     problems: list[str],
 ) -> SavedTensor | None:
     infos = [adapters[i].saved[name] for i in who]
+    option = _option(infos[0].role)
     if policy == "first":
         return _tensor(name, infos[:1], "first", who[:1], (1.0,))
     shapes = {info.shape for info in infos}
@@ -98,7 +103,7 @@ def _one(
             for i, info in zip(who, infos, strict=True)
         )
         problems.append(
-            f"{name!r} has no mean: it is {each}; --modules-to-save first or drop would do"
+            f"{name!r} has no mean: it is {each}; {option} first or drop would do"
         )
         return None
     weights = [weight_at(recipe.adapters[i].weight, name, 1.0) for i in who]
@@ -107,7 +112,7 @@ def _one(
     if abs(total) < 1e-6 * sum(map(abs, plain)) or total == 0.0:
         problems.append(
             f"{name!r} has no mean: the weights {plain} of the adapters that have it add up to 0; "
-            "--modules-to-save first or drop would do"
+            f"{option} first or drop would do"
         )
         return None
     return _tensor(name, infos, "mean", who, tuple(weight / total for weight in plain))
