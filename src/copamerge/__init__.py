@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from copamerge._version import __version__
 
 if TYPE_CHECKING:
     from copamerge.errors import AdapterError as AdapterError
@@ -39,7 +39,7 @@ _HOMES = {
     "merge_to_folder": "merging",
     "plan": "merging",
 }
-__all__ = ["__version__", *sorted(_HOMES)]  # noqa: PLE0604
+__all__ = ["__version__", *sorted(_HOMES)]
 
 
 def __getattr__(name: str) -> Any:

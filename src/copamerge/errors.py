@@ -35,6 +35,12 @@ class OutputError(CopamergeError):
     """The result cannot be written where it was asked for."""
 
 
+def first_few(problems: list[str], place: str, more: str, *, few: int = 3) -> list[str]:
+    """The first problems of a kind, and one line that counts the others: `place: N more`."""
+    left = len(problems) - few
+    return problems if left <= 0 else [*problems[:few], f"{place}: {left} {more}"]
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """`; did you mean 'ties'?`, or the list of what there is when nothing is close."""
     known = sorted(known)

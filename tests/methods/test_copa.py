@@ -155,6 +155,15 @@ def test_random_pruning_keeps_about_the_density_and_entries_as_they_are():
     assert not torch.equal(kept[:8], kept[8:])
 
 
+def test_random_pruning_draws_for_a_and_b_apart():
+    stack = random_stack((8,), d_in=50, d_out=50)
+
+    merged = Copa(prune="random", density=0.5, coefficients="none").merge(stack, DRAWS)
+
+    # One stream for both would drop the same places, read row by row.
+    assert not torch.equal((merged.A != 0).flatten(), (merged.B != 0).flatten())
+
+
 def test_random_pruning_follows_seed_layer_and_adapter():
     stack = random_stack((4, 4), d_in=50, d_out=40)
     method = Copa(prune="random")

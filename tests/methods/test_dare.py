@@ -41,10 +41,10 @@ def test_summed_equals_the_formula(name, density, rescale):
 def test_biases_follow_the_same_rule(name):
     stack = CASES[name]
 
-    merged = Dare(density=0.5).merge_bias(stack, DRAWS)
+    merged = Dare(density=0.5, scale=1.5).merge_bias(stack, DRAWS)
 
     left = dropped(stack, "dare bias", [b for *_, b in plain(stack)], 0.5, "inverse")
-    wanted = sum(w * x for x, (_, _, w, _) in zip(left, plain(stack), strict=True))
+    wanted = sum(1.5 * w * x for x, (_, _, w, _) in zip(left, plain(stack), strict=True))
     assert_equal(merged, wanted)
 
 

@@ -59,7 +59,7 @@ def test_equals_the_formula(name, ratio):
 
 @pytest.mark.parametrize("name", CLEAR)
 def test_clamping_and_biases_equal_the_formula(name):
-    stack, options = CASES[name], {"ratio": 0.5, "clamp": 0.1}
+    stack, options = CASES[name], {"ratio": 0.5, "clamp": 0.1, "scale": 0.8}
 
     merged = Pcb(**options).merge(stack, DRAWS)
     bias = Pcb(**options).merge_bias(stack, DRAWS)

@@ -156,6 +156,13 @@ def test_a_zero_row_of_a_does_not_spread():
     assert merged.B.isfinite().all() and merged.B.any()
 
 
+def test_a_zero_row_takes_no_part_in_the_clamp():
+    S = torch.tensor([0.0, 1.0, 2.0, 3.0, 4.0, 5.0]).double()
+
+    # Of the five present the fifth is the first of the top fifth; of six it would be the fourth.
+    assert RobustMerge()._clamped(S).tolist() == [0, 5, 5, 5, 5, 5]
+
+
 def test_weights_scale_terms_of_b_only():
     stack = random_stack((3, 3), weights=[1.0, 1.0])
     weighted = replace(stack, weights=torch.tensor([1.0, -2.0]))

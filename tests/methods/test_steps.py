@@ -7,8 +7,9 @@ from copamerge.errors import RecipeError
 from copamerge.methods._steps import (
     drop_at_random,
     elect_sign,
-    keep_from,
+    keep_from_each,
     keep_largest,
+    keep_largest_each,
     mass_ratio,
     total_weight,
 )
@@ -59,10 +60,27 @@ def test_kth_and_quantile_count_as_their_sources_do(density):
 def test_what_is_kept_is_never_the_input_itself():
     x = torch.ones(4)
 
-    for kept in (keep_largest(x, 1.0), keep_from(x, -1), keep_from(x, 0, exact=True)):
+    for kept in (
+        keep_largest(x, 1.0),
+        keep_from_each(x[None], -1),
+        keep_from_each(x[None], 0, exact=True),
+    ):
         kept.zero_()
 
     assert x.tolist() == [1, 1, 1, 1]
+
+
+@pytest.mark.parametrize("convention", ["topk", "kth", "quantile"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_each_adapter_is_selected_by_itself(convention, dtype):
+    x = torch.randn(3, 8, 5, generator=torch.Generator().manual_seed(0)).bfloat16().to(dtype)
+    x[1] *= 100
+    x[2] = 0
+
+    kept = keep_largest_each(x, 0.3, convention)
+
+    for one, alone in zip(kept, x, strict=True):
+        assert torch.equal(one, keep_largest(alone, 0.3, convention))
 
 
 def test_slices_are_selected_in_their_own_flat_order():

@@ -107,22 +107,23 @@ def test_dividing_by_weights_equals_its_formula(name, vote):
 
 
 def test_weights_that_cancel_divide_by_one():
-    stack = random_stack((2, 2), weights=[0.5, -0.5])
-    stack.A[1], stack.B[1] = stack.A[0], stack.B[0]
+    # In float32 these sum to 1.5e-8, which is no divisor.
+    stack = random_stack((1, 1, 1), weights=[0.3, -0.1, -0.2])
+    stack.A[:], stack.B[:] = stack.A[:1].clone(), stack.B[:1].clone()
 
     merged = Ties(density=1, divide="weights").merge(stack, DRAWS)
 
-    assert not merged.matrix.any()
+    assert merged.matrix.abs().max() < 1e-6
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_biases_are_merged_by_the_same_rule(name):
     stack = CASES[name]
 
-    merged = Ties(density=0.5).merge_bias(stack, DRAWS)
+    merged = Ties(density=0.5, scale=1.5).merge_bias(stack, DRAWS)
 
-    wanted = oracle([b for *_, b in plain(stack)], stack.weights.tolist(), density=0.5)
-    assert_equal(merged, wanted)
+    biases = [b for *_, b in plain(stack)]
+    assert_equal(merged, oracle(biases, stack.weights.tolist(), density=0.5, scale=1.5))
 
 
 def test_everything_kept_is_the_signed_mean_and_not_the_sum():

@@ -18,7 +18,7 @@ app = typer.Typer(
 
 def _version(asked: bool) -> None:
     if asked:
-        from copamerge import __version__
+        from copamerge._version import __version__
 
         typer.echo(f"copamerge {__version__}")
         raise typer.Exit

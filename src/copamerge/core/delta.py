@@ -11,6 +11,9 @@ from copamerge.core.draws import Draws
 EXACT_SVD_UP_TO = 1024
 """Smaller side of a dense delta up to which its SVD is exact; above, it is randomised."""
 
+OVERSAMPLE = 112
+"""Directions a randomised SVD looks at beyond the rank asked for; see docs/adr/0007."""
+
 
 @dataclass(frozen=True, eq=False)
 class LowRank:
@@ -48,7 +51,7 @@ class Factorized:
     A: Float[Tensor, "k d_in"]
     B: Float[Tensor, "d_out k"]
     kept: float | None
-    """`||BA||^2 / ||delta||^2`, in [0, 1]; None when the delta is zero and there was none to keep."""
+    """`||BA||^2 / ||delta||^2`, in [0, 1]; None when the delta is zero: nothing to keep."""
     exact: bool
     """True when the factors are the method's own: nothing was truncated or recomputed."""
 
@@ -106,11 +109,12 @@ def _svd_of_matrix(
         U, S, Vt = _randomized_svd(X, k, draws)
         if isinstance(rank, int) or float(S.double().square().sum()) >= rank.share * total:
             return U, S, Vt
-    return torch.linalg.svd(X, full_matrices=False)
+    U, S, Vt = torch.linalg.svd(X, full_matrices=False)
+    return U, S, Vt
 
 
 def _randomized_svd(X: Tensor, k: int, draws: Draws) -> tuple[Tensor, Tensor, Tensor]:
-    width = min(k + 16, *X.shape)
+    width = min(k + OVERSAMPLE, *X.shape)
     start = torch.randn(X.shape[1], width, generator=draws.stream("", "randomized svd"))
     Q, _ = torch.linalg.qr(X @ start.to(X.device))
     for _ in range(4):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from copamerge.errors import AdapterError
+from copamerge.io.tensorfile import LFS_MAGIC
 
 NEUTRAL = frozenset(
     # Keys that say how an adapter was trained, stored or routed to layers; none changes B A.
@@ -40,7 +41,7 @@ REFUSED = {
     "velora_config": "VeLoRA's stored factors have not been checked against PEFT yet",
 }
 
-SAFE_INITS = {"gaussian", "eva", "orthogonal", "true", "false"}
+SAFE_INITS = {"gaussian", "eva", "orthogonal", "true", "false", "none"}
 
 OTHER_TYPES = {
     "PROMPT_TUNING": "virtual tokens, not weight changes",
@@ -79,15 +80,18 @@ class LoraConfig:
     base_model: str | None = None
 
     def rank_of(self, layer: str) -> int:
+        layer = matched_name(layer)
         return int(self.rank_pattern.get(_pattern_key(self.rank_pattern, layer), self.r))
 
     def scaling_of(self, layer: str, rank: int) -> float:
         """alpha / r, or alpha / sqrt(r) with rsLoRA; alpha by PEFT's own pattern matching."""
+        layer = matched_name(layer)
         alpha = self.alpha_pattern.get(_pattern_key(self.alpha_pattern, layer), self.alpha)
         return alpha / (math.sqrt(rank) if self.use_rslora else rank)
 
     def targets(self, layer: str) -> str | None:
         """The entry of target_modules that names this layer, as PEFT matches; None if none does."""
+        layer = matched_name(layer)
         if isinstance(self.target_modules, str):
             return self.target_modules if re.fullmatch(self.target_modules, layer) else None
         for target in self.target_modules or ():
@@ -96,12 +100,21 @@ class LoraConfig:
         return None
 
 
+def matched_name(layer: str) -> str:
+    """The name PEFT matches for this layer: MultiheadAttention's out_proj goes by its parent's."""
+    return layer.partition(".base_layer.")[0]
+
+
 def _pattern_key(patterns: Mapping[str, Any], layer: str) -> str:
     # PEFT: the first key, as a regular expression, that matches the layer's name or its end.
     for key in patterns:
-        if re.match(rf"(.*\.)?({key})$", layer):
+        if re.match(_key_pattern(key), layer):
             return key
     return layer
+
+
+def _key_pattern(key: str) -> str:
+    return rf"(.*\.)?({key})$"
 
 
 def config_without_file(alpha: float) -> LoraConfig:
@@ -116,16 +129,30 @@ def read_config(path: Path, *, allow_unknown: bool) -> tuple[LoraConfig, list[st
         AdapterError: not JSON, not LoRA, or a variant that cannot be merged right; all reasons.
     """
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise AdapterError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise AdapterError(f"{path}: not a text file, so not a PEFT config") from None
-    except json.JSONDecodeError as error:
-        if path.stat().st_size == 0:
-            raise AdapterError(f"{path}: the file is empty; download it again") from None
         raise AdapterError(
-            f"{path}: not valid JSON (line {error.lineno}, column {error.colno}: {error.msg})"
+            f"{path}: not a text file, so not a PEFT config; download it again"
+        ) from None
+    if text.startswith(LFS_MAGIC.decode()):
+        raise AdapterError(
+            f"{path}: a Git LFS pointer, not the config; run `git lfs pull` in that repository or "
+            "download the file itself"
+        )
+    if not text.strip():
+        raise AdapterError(f"{path}: the file is empty; download it again")
+    try:
+        raw = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise AdapterError(
+            f"{path}: not valid JSON (line {error.lineno}, column {error.colno}: {error.msg}); "
+            "mend it there or download it again"
+        ) from None
+    except (ValueError, RecursionError) as error:  # numbers or nesting beyond what Python reads
+        raise AdapterError(
+            f"{path}: not valid JSON ({str(error)[:100]}); download it again"
         ) from None
     if not isinstance(raw, dict):
         raise AdapterError(f"{path}: holds a {type(raw).__name__}; expected an object of options")
@@ -133,9 +160,14 @@ def read_config(path: Path, *, allow_unknown: bool) -> tuple[LoraConfig, list[st
     peft_type = raw.get("peft_type")
     if peft_type is None:
         hint = "; this looks like mlx-lm's layout" if "lora_parameters" in raw else ""
-        raise AdapterError(f"{path}: has no peft_type, so it is not a PEFT config{hint}")
+        raise AdapterError(
+            f"{path}: has no peft_type, so it is not a PEFT config{hint}; PEFT's own save_pretrained "
+            "writes one"
+        )
     if peft_type != "LORA":
         what = OTHER_TYPES.get(str(peft_type), "not plain LoRA")
+        if str(peft_type).upper() == "LORA":
+            what = "PEFT spells it LORA"
         raise AdapterError(f"{path}: peft_type is {peft_type!r}: {what}; only LORA can be merged")
 
     problems = [
@@ -168,51 +200,62 @@ def read_config(path: Path, *, allow_unknown: bool) -> tuple[LoraConfig, list[st
 
 
 def _checked(path: Path, raw: dict[str, Any], problems: list[str]) -> LoraConfig:
+    def wrong(key: str, expected: str) -> None:
+        problems.append(f"{path}: {key} = {_short(raw.get(key))}; expected {expected}")
+
     r, alpha = raw.get("r", 8), raw.get("lora_alpha", 8)
-    if not _is_number(r) or int(r) != r or r < 1:
-        problems.append(f"{path}: r = {_short(r)}; expected a whole number of at least 1")
+    if not _is_rank(r):
+        wrong("r", "a whole number of at least 1")
         r = 1
     if not _is_number(alpha):
-        problems.append(f"{path}: lora_alpha = {_short(alpha)}; expected a number")
+        wrong("lora_alpha", "a number")
         alpha = 1
     patterns: dict[str, dict[str, Any]] = {}
     for key in ("rank_pattern", "alpha_pattern"):
         pattern = raw.get(key) or {}
-        if not isinstance(pattern, dict) or not all(_is_number(v) for v in pattern.values()):
-            problems.append(f"{path}: {key} = {_short(pattern)}; expected numbers by layer name")
+        right = _is_rank if key == "rank_pattern" else _is_number
+        if not isinstance(pattern, dict) or not all(map(_is_number, pattern.values())):
+            wrong(key, "numbers by layer name")
             pattern = {}
-        for name in list(pattern):
-            try:
-                re.compile(name)
-            except re.error as error:
-                problems.append(f"{path}: {key}: {name!r} is not a regular expression ({error})")
-                del pattern[name]
-        patterns[key] = pattern
+        elif not all(map(right, pattern.values())):
+            wrong(key, "whole numbers of at least 1")
+            pattern = {}
+        patterns[key] = {
+            name: value
+            for name, value in pattern.items()
+            if _is_regex(f"{path}: {key}: {name!r}", _key_pattern(name), problems)
+        }
     bias = raw.get("bias", "none")
     if bias not in ("none", "all", "lora_only"):
-        problems.append(f"{path}: bias = {_short(bias)}; expected none, all or lora_only")
+        wrong("bias", "none, all or lora_only")
     saved = raw.get("modules_to_save") or ()
-    if isinstance(saved, str) or not all(isinstance(name, str) for name in saved):
-        problems.append(f"{path}: modules_to_save = {_short(saved)}; expected a list of names")
+    if not _is_names(saved) and saved != ():
+        wrong("modules_to_save", "a list of names")
         saved = ()
     targets = raw.get("target_modules")
-    if isinstance(targets, str):
-        try:
-            re.compile(targets)
-        except re.error as error:
-            problems.append(
-                f"{path}: target_modules = {targets!r} is not a regular expression ({error})"
-            )
-            targets = None
-        if targets == "all-linear":
+    if targets == "all-linear":
+        targets = None
+    elif isinstance(targets, str):
+        if not _is_regex(f"{path}: target_modules = {targets!r}", targets, problems):
             targets = None
     elif targets is not None:
-        if not isinstance(targets, list) or not all(isinstance(name, str) for name in targets):
-            problems.append(f"{path}: target_modules = {_short(targets)}; expected names")
+        if not _is_names(targets):
+            wrong("target_modules", "a list of names, or a regular expression")
             targets = None
         else:
             targets = tuple(targets)
+    for key in ("base_model_name_or_path", "revision", "task_type"):
+        if not isinstance(raw.get(key), str | None):
+            wrong(key, "a text")
+    for key in ("use_rslora", "fan_in_fan_out"):
+        if not isinstance(raw.get(key), bool | None):
+            wrong(key, "true or false")
     enable = raw.get("enable_lora")
+    if enable is not None and not (
+        isinstance(enable, list) and all(isinstance(each, bool) for each in enable)
+    ):
+        wrong("enable_lora", "a list of true or false")
+        enable = None
     return LoraConfig(
         raw=raw,
         r=int(r),
@@ -223,13 +266,31 @@ def _checked(path: Path, raw: dict[str, Any], problems: list[str]) -> LoraConfig
         bias=str(bias),
         modules_to_save=tuple(saved),
         target_modules=targets,
-        enable_lora=tuple(bool(x) for x in enable) if enable else None,
+        enable_lora=tuple(enable) if enable else None,
         base_model=raw.get("base_model_name_or_path") or None,
     )
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    # Compared, not `math.isfinite`: that cannot take an int beyond float's range.
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
+
+
+def _is_rank(value: Any) -> bool:
+    return _is_number(value) and int(value) == value and value >= 1
+
+
+def _is_names(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(name, str) for name in value)
+
+
+def _is_regex(place: str, pattern: str, problems: list[str]) -> bool:
+    try:
+        re.compile(pattern)
+    except (re.error, OverflowError, RecursionError) as error:
+        problems.append(f"{place} is not a regular expression ({getattr(error, 'msg', error)})")
+        return False
+    return True
 
 
 def _short(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 from copamerge.errors import AdapterError
@@ -29,16 +30,36 @@ def locate(name: str) -> Location:
     Raises:
         AdapterError: nothing there, and not a Hub id, or the Hub said no.
     """
-    path = Path(name).expanduser()
-    if path.exists():
-        return Location(path)
+    if not name.strip():
+        raise AdapterError("an adapter's name is empty; give its folder, file or Hub id")
+    try:
+        path = Path(name).expanduser()
+        if path.exists():
+            return Location(path)
+    except (OSError, RuntimeError):  # a name too long for a path, or ~ of nobody: not a local path
+        path = Path(name[:100])
     match = HUB_ID.fullmatch(name)
-    if match is None:
+    if match is None or ".." in re.split(r"[/:@]", name):
         raise AdapterError(
-            f"{name}: no such file or folder, and not a Hub id "
-            "(org/name, with an optional @revision and :subfolder)"
+            f"{_shortened(name)}: no such file or folder, and not a Hub id "
+            f"(org/name, with an optional @revision and :subfolder){_neighbour(path)}"
         )
     return _download(name, match["repo"], match["revision"], match["sub"])
+
+
+def _shortened(name: str) -> str:
+    name = name if name.isprintable() else repr(name)
+    return name if len(name) <= 200 else name[:200] + "..."
+
+
+def _neighbour(path: Path) -> str:
+    """`; did you mean 'adapters/legal'?`, where a folder beside has nearly this name."""
+    try:
+        beside = {entry.name for entry in path.parent.iterdir() if not entry.name.startswith(".")}
+    except OSError:
+        return ""
+    close = get_close_matches(path.name, sorted(beside), n=1, cutoff=0.7)
+    return f"; did you mean {str(path.parent / close[0])!r}?" if close else ""
 
 
 def _download(name: str, repo: str, revision: str | None, subfolder: str | None) -> Location:
@@ -82,4 +103,6 @@ def _download(name: str, repo: str, revision: str | None, subfolder: str | None)
         if not path.exists():
             raise AdapterError(f"{name}: {repo} has no folder {subfolder!r} with an adapter")
         return Location(path, revision=Path(root).name)
-    raise AdapterError(f"{name}: no such folder here, and as a Hub id: {reason}")
+    raise AdapterError(
+        f"{name}: no such folder here{_neighbour(Path(name))}; and as a Hub id: {reason}"
+    )

@@ -6,7 +6,7 @@ import torch
 
 from copamerge.core.adapter import Adapter
 from copamerge.errors import AdapterError
-from copamerge.io.config import config_without_file, read_config
+from copamerge.io.config import LoraConfig, config_without_file, read_config
 from copamerge.io.hub import Location, locate
 from copamerge.io.peft import peft_adapter
 from copamerge.io.tensorfile import TensorFile, open_tensors
@@ -32,12 +32,18 @@ def open_adapter(
     Raises:
         AdapterError: what is wrong with it, all at once where more than one thing is.
     """
-    place = locate(name)
-    if place.path.is_file():
-        return _open_file(name, place, alpha, allow_unmatched_targets, allow_unknown_config)
-    return _open_folder(
-        name, place, alpha, allow_unmatched_targets, allow_unknown_config, drop_saved
-    )
+    try:
+        place = locate(name)
+        if place.path.is_file():
+            return _open_file(name, place, alpha, allow_unmatched_targets, allow_unknown_config)
+        if not place.path.is_dir():
+            raise AdapterError(f"{name}: neither a file nor a folder; give an adapter's folder")
+        return _open_folder(
+            name, place, alpha, allow_unmatched_targets, allow_unknown_config, drop_saved
+        )
+    except OSError as error:
+        at = error.filename or name
+        raise AdapterError(f"{at}: cannot be read: {error.strerror or error}") from None
 
 
 def _open_folder(
@@ -64,19 +70,21 @@ def _open_folder(
                 "unknown; add the config, or give the alpha it was trained with by --alpha"
             )
         return _open_file(name, Location(weights[0], place.revision), alpha, True, True)
-    lora, notes = read_config(config, allow_unknown=allow_unknown)
-    file = open_tensors(weights[0])
+    problems: list[str] = []
+    lora, notes, file = _config_and_tensors(config, weights[0], allow_unknown, problems)
+    extras = [extra for extra in LLAVA_EXTRA if (folder / extra).exists()]
+    if not drop_saved:
+        problems += [
+            f"{folder / extra}: full weights beside the adapter (LLaVA's), which are not merged "
+            "yet; --modules-to-save drop leaves them out"
+            for extra in extras
+        ]
+    if problems or lora is None or file is None:
+        raise AdapterError(problems)
     if len(weights) == 2:
         notes.append(_compare(file, weights[1]))
-    for extra in LLAVA_EXTRA:
-        if not (folder / extra).exists():
-            continue
-        if not drop_saved:
-            raise AdapterError(
-                f"{folder / extra}: full weights beside the adapter (LLaVA's), which are not merged "
-                "yet; --modules-to-save drop leaves them out"
-            )
-        notes.append(f"{extra} left out (--modules-to-save drop)")
+    notes += [f"{extra} left out (--modules-to-save drop)" for extra in extras]
+    notes += _alpha_note(alpha)
     return peft_adapter(
         name,
         file,
@@ -86,6 +94,28 @@ def _open_folder(
         revision=place.revision,
         allow_unmatched_targets=allow_unmatched,
     )
+
+
+def _config_and_tensors(
+    config: Path, weights: Path, allow_unknown: bool, problems: list[str]
+) -> tuple[LoraConfig | None, list[str], TensorFile | None]:
+    """Both halves of an adapter, so that what is wrong with one does not hide the other."""
+    lora, notes, file = None, list[str](), None
+    try:
+        lora, notes = read_config(config, allow_unknown=allow_unknown)
+    except AdapterError as error:
+        problems += error.problems
+    try:
+        file = open_tensors(weights)
+    except AdapterError as error:
+        problems += error.problems
+    return lora, notes, file
+
+
+def _alpha_note(alpha: float | None) -> list[str]:
+    if alpha is None:
+        return []
+    return [f"--alpha {alpha:g} is not used: its {CONFIG} says what alpha is"]
 
 
 def _open_file(
@@ -105,6 +135,7 @@ def _open_file(
     config = path.parent / CONFIG
     if config.is_file():
         lora, notes = read_config(config, allow_unknown=allow_unknown)
+        notes += _alpha_note(alpha)
         files: tuple[Path, ...] = (path, config)
     elif alpha is not None:
         lora, files = config_without_file(alpha), (path,)
@@ -143,7 +174,10 @@ def _nothing_here(folder: Path) -> str:
             )
     if (folder / "config.json").is_file():
         return f"{folder}: a whole model (config.json), not an adapter; extract its LoRA first"
-    return f"{folder}: not a PEFT adapter: it has neither {CONFIG} nor {WEIGHTS[0]}"
+    return (
+        f"{folder}: not a PEFT adapter: it has neither {CONFIG} nor {WEIGHTS[0]}; "
+        "give the folder that PEFT's save_pretrained wrote"
+    )
 
 
 def _foreign_file(path: Path) -> str | None:

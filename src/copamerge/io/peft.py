@@ -11,7 +11,7 @@ from torch import Tensor
 
 from copamerge.core.adapter import Adapter, Kind, LayerInfo, SavedInfo
 from copamerge.core.lora import LoraModule
-from copamerge.errors import AdapterError
+from copamerge.errors import AdapterError, first_few
 from copamerge.io.config import LoraConfig
 from copamerge.io.tensorfile import Header, TensorFile
 
@@ -59,13 +59,18 @@ def peft_adapter(
             f"prefix `{PREFIX}` not found exactly once in some names ({times}); normalised"
         )
     if len(names) > 1:
-        problems.append(f"{where}: holds several adapters ({', '.join(sorted(names))}); save one")
+        raise AdapterError(
+            f"{where}: holds several adapters ({', '.join(sorted(names))}); save the one you want "
+            "alone, in PEFT by `save_pretrained(folder, selected_adapters=[name])`"
+        )
 
     layers: dict[str, LayerInfo] = {}
+    misfits: list[str] = []
     for name, found in parts.items():
-        info = _layer(where, name, found, file.headers, config, problems)
+        info = _layer(where, name, found, file.headers, config, misfits)
         if info is not None:
             layers[name] = info
+    problems += first_few(misfits, str(where), "more layers cannot be read")
     saved, ignored = _saved(where, rest, file, config, problems)
     if not parts and not problems:
         problems.append(f"{where}: no LoRA tensors in it (no name ends in lora_A or lora_B)")
@@ -150,11 +155,19 @@ def _layer(
     for tensor in tensors:
         dtype = headers[tensor].dtype
         if not dtype.is_floating_point:
+            why = "complex" if dtype.is_complex else "quantised or whole-numbered"
             problems.append(
-                f"{where}: tensor {tensor!r} is {dtype}: quantised factors are not read"
+                f"{where}: tensor {tensor!r} is {_name(dtype)}: {why} factors are not read; "
+                "save them as float32 or bfloat16"
             )
             return None
 
+    if 0 in A or 0 in B:
+        problems.append(
+            f"{place} has lora_A {A} and lora_B {B}: empty (saved by DeepSpeed ZeRO-3 without "
+            "gathering the weights?); save it again with them gathered"
+        )
+        return None
     merged_linear = config.enable_lora is not None and len(A) == 2 and len(B) == 3
     if merged_linear:
         shape = _merged_linear_shape(place, A, B, config, problems)
@@ -193,12 +206,6 @@ def _layer(
                 "weights and config are not of the same adapter"
             )
             return None
-    if 0 in A or 0 in B:
-        problems.append(
-            f"{place} has lora_A {A} and lora_B {B}: empty (saved by DeepSpeed ZeRO-3 without "
-            "gathering?)"
-        )
-        return None
     if found.bias and headers[found.bias].shape != (d_out,):
         problems.append(
             f"{place} has a lora_B.bias of shape {headers[found.bias].shape}, not ({d_out},)"

@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -16,6 +17,8 @@ from torch import Tensor
 from copamerge.errors import AdapterError
 
 LFS_MAGIC = b"version https://git-lfs.github.com/spec/"
+TORCH_MAGIC = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+"""First bytes of a zip archive and of a pickle: what torch.save writes, now and formerly."""
 RECYCLE_AFTER = 16 * 2**20
 """Bytes read through one memory map before it is closed and opened again."""
 
@@ -61,7 +64,7 @@ def open_tensors(path: Path) -> TensorFile:
     """
     try:
         with path.open("rb") as file:
-            head = file.read(max(len(LFS_MAGIC), 8))
+            head = file.read(64)
     except OSError as error:
         raise AdapterError(f"{path}: cannot be read: {error.strerror}") from None
     if head.startswith(LFS_MAGIC):
@@ -71,8 +74,26 @@ def open_tensors(path: Path) -> TensorFile:
         )
     if not head:
         raise AdapterError(f"{path}: the file is empty; download it again")
+    if head.lstrip().lower().startswith((b"<!doctype", b"<html")):
+        raise AdapterError(
+            f"{path}: a web page, not weights; download the file itself (a private or gated one "
+            "needs a login)"
+        )
+    is_torch = head.startswith(TORCH_MAGIC)
     if path.suffix == ".safetensors":
+        if is_torch:
+            raise AdapterError(
+                f"{path}: is a PyTorch file by its content; rename it to {path.stem}.bin"
+            )
         return SafetensorsFile(path)
+    if head[8:9] == b"{":
+        raise AdapterError(
+            f"{path}: is a safetensors file by its content; rename it to {path.stem}.safetensors"
+        )
+    if not is_torch:
+        raise AdapterError(
+            f"{path}: not a PyTorch file (neither a zip archive nor a pickle); download it again"
+        )
     return TorchFile(path)
 
 
@@ -92,13 +113,20 @@ class SafetensorsFile(TensorFile):
                 )
         except SafetensorError as error:
             raise AdapterError(f"{path}: {_damage(path, str(error))}") from None
+        except OSError as error:
+            raise AdapterError(f"{path}: cannot be read: {error.strerror or error}") from None
         self.headers = headers
 
     def read(self, name: str) -> Tensor:
-        if self._used > RECYCLE_AFTER:
-            self._file = safe_open(self.path, framework="pt")
-            self._used = 0
-        tensor: Tensor = self._file.get_tensor(name)
+        try:
+            if self._used > RECYCLE_AFTER:
+                self._file = safe_open(self.path, framework="pt")
+                self._used = 0
+            tensor: Tensor = self._file.get_tensor(name)
+        except (SafetensorError, OSError) as error:
+            raise AdapterError(
+                f"{self.path}: changed while it was being read ({str(error)[:100]})"
+            ) from None
         self._used += tensor.nbytes
         return tensor
 
@@ -121,25 +149,26 @@ class TorchFile(TensorFile):
                 path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
             )
         except pickle.UnpicklingError as error:
-            reason = str(error).split("WeightsUnpickler error:")[-1].strip().splitlines()[0]
+            reason = str(error).split("WeightsUnpickler error:")[-1].strip()
             raise AdapterError(
                 f"{path}: loading this pickle would run code or build unknown objects "
-                f"({reason}); refused. If you trust its author, convert it to safetensors there"
+                f"({_first_line(reason)}); refused. If you trust its author, load it where that "
+                "does no harm and save its tensors as safetensors"
             ) from None
-        except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
-            first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        except Exception as error:  # damaged bytes fail inside torch in every possible way
+            reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
             raise AdapterError(
                 f"{path}: truncated or not a PyTorch file ({path.stat().st_size:,} bytes; "
-                f"{first[:100]}); download it again"
+                f"{_first_line(reason)}); download it again"
             ) from None
         if not isinstance(content, dict):
-            raise AdapterError(f"{path}: holds a {type(content).__name__}, not tensors by name")
-        if odd := [repr(k) for k, v in content.items() if not isinstance(v, Tensor)]:
             raise AdapterError(
-                f"{path}: {', '.join(odd[:5])} {'is' if len(odd) == 1 else 'are'} not a tensor; "
-                "expected a state dict of tensors"
+                f"{path}: holds a {type(content).__name__}, not tensors by name; "
+                "save the adapter's state dict"
             )
-        self._content: dict[str, Tensor] = {str(name): x for name, x in content.items()}
+        if problems := _odd_entries(path, content):
+            raise AdapterError(problems)
+        self._content: dict[str, Tensor] = content
         self.headers = {
             name: Header(tuple(tensor.shape), tensor.dtype)
             for name, tensor in self._content.items()
@@ -147,6 +176,47 @@ class TorchFile(TensorFile):
 
     def read(self, name: str) -> Tensor:
         return self._content[name]
+
+
+def _odd_entries(path: Path, content: dict[Any, Any]) -> list[str]:
+    """What a state dict should not hold."""
+    problems = []
+    names = [name for name in content if not _is_text(name)]
+    if names:
+        problems.append(f"{path}: name {names[0]!r} is not a text; save the adapter's state dict")
+    if odd := [repr(name) for name, value in content.items() if not isinstance(value, Tensor)]:
+        more = f" and {len(odd) - 5} more" if len(odd) > 5 else ""
+        problems.append(
+            f"{path}: {', '.join(odd[:5])}{more} {'is' if len(odd) == 1 else 'are'} not a tensor; "
+            "expected a state dict of tensors"
+        )
+    size = path.stat().st_size
+    for name, value in content.items():
+        if not isinstance(value, Tensor):
+            continue
+        if value.layout != torch.strided or value.is_quantized or value.is_meta:
+            kind = "quantised" if value.is_quantized else str(value.layout).removeprefix("torch.")
+            problems.append(
+                f"{path}: tensor {name!r} is {'meta' if value.is_meta else kind}; "
+                "only plain tensors are read: save it as one"
+            )
+        elif value.numel() * value.element_size() > size:
+            problems.append(
+                f"{path}: tensor {name!r} claims {value.numel() * value.element_size():,} bytes, "
+                f"more than the whole file ({size:,}); save it with `.contiguous()`"
+            )
+    return problems
+
+
+def _is_text(name: object) -> bool:
+    try:
+        return isinstance(name, str) and bool(name.encode())
+    except UnicodeEncodeError:
+        return False
+
+
+def _first_line(text: str) -> str:
+    return (text.splitlines() or [""])[0][:100]
 
 
 def _dtype(path: Path, name: str, code: str) -> torch.dtype:
@@ -164,9 +234,9 @@ def _damage(path: Path, reason: str) -> str:
             try:
                 header = json.loads(file.read(length))
                 end = max(v["data_offsets"][1] for k, v in header.items() if k != "__metadata__")
-            except (ValueError, KeyError, TypeError, AttributeError):
+            except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
                 end = 0
-            if size < 8 + length + end:
+            if isinstance(end, int) and size < 8 + length + end:
                 return (
                     f"truncated: {size:,} bytes, but its header describes {8 + length + end:,}; "
                     "download it again"

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from copamerge.core.adapter import Kind
 from copamerge.errors import OutputError
+from copamerge.io.config import matched_name
 from copamerge.io.tensorfile import DTYPES, Header, open_tensors
 
 PREFIX = "base_model.model."
@@ -100,11 +101,11 @@ class AdapterWriter:
         start = len(self._header) + self._offsets[name]
         done = 0
         while done < len(meant):
-            done += os.pwrite(self._file, memoryview(meant)[done:], start + done)
+            done += os.pwrite(self._file, memoryview(meant.data)[done:], start + done)
         there = np.empty_like(meant)
         done = 0
         while done < len(meant):
-            size = os.preadv(self._file, [memoryview(there)[done:]], start + done)
+            size = os.preadv(self._file, [memoryview(there.data)[done:]], start + done)
             if not size:
                 break
             done += size
@@ -136,7 +137,9 @@ class AdapterWriter:
         there = open_tensors(self._path).headers
         meant = {name: Header(*shape) for name, shape in self._shapes.items()}
         if header != self._header or dict(there) != meant:
-            raise OutputError(f"{self._path}: the header reads back differently from what was written")
+            raise OutputError(
+                f"{self._path}: the header reads back differently from what was written"
+            )
 
 
 def _same(one: npt.NDArray[np.uint8], other: npt.NDArray[np.uint8]) -> bool:
@@ -176,7 +179,9 @@ def _layout(
 def saved_name(name: str, layers: Mapping[str, object] | set[str]) -> str:
     """PEFT's name of a full tensor: inside a module that LoRA wraps, it is the `base_layer`'s."""
     parent, _, leaf = name.rpartition(".")
-    return PREFIX + (f"{parent}.base_layer.{leaf}" if parent in layers else name)
+    # A layer's own name has a base_layer in it too where a module inside a wrapped one is wrapped.
+    wrapped = {layer.replace(".base_layer.", "."): layer for layer in layers}
+    return PREFIX + (f"{wrapped[parent]}.base_layer.{leaf}" if parent in wrapped else name)
 
 
 def peft_config(
@@ -208,7 +213,7 @@ def peft_config(
         "r": rank,
         "rank_pattern": {},
         "revision": revision,
-        "target_modules": sorted(layer.name for layer in layers),
+        "target_modules": sorted({matched_name(layer.name) for layer in layers}),
         "task_type": task_type,
         "use_dora": False,
         "use_rslora": False,

@@ -58,8 +58,8 @@ def model_card(plan: Plan, report: MergeReport) -> str:
     lines += [
         "## Recipe",
         "",
-        "`copamerge merge -c recipe.yaml -o out` repeats this merge, byte for byte but for the times "
-        "in `merge.json`:",
+        "`copamerge merge -c recipe.yaml -o out` repeats this merge, byte for byte but for the "
+        "times in `merge.json`:",
         "",
         "```yaml",
         yaml.safe_dump(_recipe(report), sort_keys=False, allow_unicode=True).strip(),
@@ -103,7 +103,8 @@ def _loading(report: MergeReport, base: str | None) -> list[str]:
         "from peft import PeftModel",
         "from transformers import AutoModelForCausalLM  # or the class of your base model",
         "",
-        f'model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained("{name}"), "PATH")',
+        f'base = AutoModelForCausalLM.from_pretrained("{name}")',
+        'model = PeftModel.from_pretrained(base, "PATH")',
         "```",
     ]
     if cap is None:

@@ -18,6 +18,8 @@ from copamerge.recipe.schedule import weight_at
 
 SERVER_RANK = 16
 """vLLM's default `--max-lora-rank`."""
+HEADED = ("SEQ_CLS", "TOKEN_CLS", "QUESTION_ANS")
+"""Task types for which PEFT adds the base's head to modules_to_save."""
 SOME = 3
 
 
@@ -83,8 +85,8 @@ def plan(recipe: Recipe) -> Plan:
     has_bias = any(a.layers[x.name].has_bias for x in layers for a in _of(x, adapters))
     if has_bias and any(layer.kind is Kind.EMBEDDING for layer in layers):
         problems.append(
-            "some adapters have lora_bias and some adapt an embedding; PEFT cannot hold both in one "
-            "adapter, so the result could not be loaded"
+            "some adapters have lora_bias and some adapt an embedding; PEFT cannot hold both in "
+            "one adapter, so the result could not be loaded"
         )
     if problems:
         raise PlanError(problems)
@@ -99,7 +101,7 @@ def plan(recipe: Recipe) -> Plan:
         rank=_uniform_rank(recipe, layers),
         dtype=_dtype(recipe, adapters),
         base_model=base_model,
-        task_type=_agreed(adapters, "task_type", warnings),
+        task_type=_task_type(adapters, saved, warnings),
         has_bias=has_bias,
         warnings=tuple(dict.fromkeys(warnings)),
     )
@@ -180,7 +182,7 @@ def _base(
         for label, base in differing
         if recipe.allow_different_bases
     ]
-    revisions = {a.config.get("revision") for a in adapters} - {None}
+    revisions = {str(a.config["revision"]) for a in adapters if a.config.get("revision")}
     if len(revisions) > 1:
         warnings.append(f"the adapters name different revisions of the base: {sorted(revisions)}")
     return first
@@ -331,11 +333,17 @@ def _dtype(recipe: Recipe, adapters: Sequence[Adapter]) -> torch.dtype:
     return torch.float32 if common in (None, torch.float64) else common
 
 
-def _agreed(adapters: Sequence[Adapter], key: str, warnings: list[str]) -> str | None:
-    values = {str(a.config[key]) for a in adapters if a.config.get(key)}
+def _task_type(adapters: Sequence[Adapter], saved: SavedPlan, warnings: list[str]) -> str | None:
+    values = sorted({str(a.config["task_type"]) for a in adapters if a.config.get("task_type")})
     if len(values) > 1:
-        warnings.append(f"{key} differs ({', '.join(sorted(values))}); left empty in the result")
-    return values.pop() if len(values) == 1 else None
+        warnings.append(f"task_type differs ({', '.join(values)}); left empty in the result")
+    if len(values) != 1:
+        return None
+    if values[0] in HEADED and not any(tensor.role == "module" for tensor in saved.kept):
+        # Written, it would make PEFT demand the head's tensors, and fail to load the adapter.
+        warnings.append(f"task_type {values[0]} needs a head, and none is kept; left empty")
+        return None
+    return values[0]
 
 
 def _rank_warnings(recipe: Recipe, layers: Sequence[LayerPlan]) -> list[str]:
@@ -343,7 +351,7 @@ def _rank_warnings(recipe: Recipe, layers: Sequence[LayerPlan]) -> list[str]:
     unlike = sum(len(set(layer.ranks)) > 1 for layer in layers)
     if unlike and recipe.method.name in ("copa", "robustmerge"):
         warnings.append(
-            f"ranks differ in {unlike} layers: {recipe.method.name} compares rank index i only among "
-            "the adapters that have it"
+            f"ranks differ in {unlike} layers: {recipe.method.name} compares rank index i only "
+            "among the adapters that have it"
         )
     return warnings

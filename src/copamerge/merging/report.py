@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from pydantic import BaseModel, ConfigDict
 
-from copamerge import __version__
+from copamerge._version import __version__
 from copamerge.core.adapter import Adapter
 from copamerge.merging.plan import Plan
 from copamerge.merging.walk import MergedLayer
@@ -96,7 +96,7 @@ class RunReport(_Part):
 
 
 class MergeReport(_Part):
-    """Everything a merge did. Byte-identical for the same inputs, recipe and versions but for `run`."""
+    """Everything a merge did. The same inputs, recipe and versions give the same but for `run`."""
 
     method: dict[str, Any]
     """Name and every option as resolved."""

@@ -41,7 +41,7 @@ class SavedPlan:
 def plan_saved(
     recipe: Recipe, adapters: Sequence[Adapter], problems: list[str], warnings: list[str]
 ) -> SavedPlan:
-    """Apply the recipe's policies; a single adapter needs none, since nothing has to be combined."""
+    """Apply the recipe's policies; a single adapter needs none: nothing has to be combined."""
     owners: dict[str, list[int]] = defaultdict(list)
     for i, adapter in enumerate(adapters):
         for name in adapter.saved:
@@ -102,9 +102,7 @@ def _one(
             f"{tuple(info.shape)} in {adapters[i].label}"
             for i, info in zip(who, infos, strict=True)
         )
-        problems.append(
-            f"{name!r} has no mean: it is {each}; {option} first or drop would do"
-        )
+        problems.append(f"{name!r} has no mean: it is {each}; {option} first or drop would do")
         return None
     weights = [weight_at(recipe.adapters[i].weight, name, 1.0) for i in who]
     plain = [1.0 if weight is None else weight for weight in weights]

@@ -17,7 +17,7 @@ from copamerge.core.adapter import Adapter
 from copamerge.core.delta import Factorized, Geometry, LowRank, cosines, factorize
 from copamerge.core.draws import Draws
 from copamerge.core.lora import FactorStack
-from copamerge.errors import AdapterError, CopamergeError
+from copamerge.errors import AdapterError, CopamergeError, first_few
 from copamerge.merging.plan import LayerPlan, Plan
 
 T = TypeVar("T")
@@ -144,27 +144,46 @@ def _merge_layer(plan: Plan, layer: LayerPlan, stack: FactorStack) -> MergedLaye
 
 def _finite(parts: Sequence[Tensor]) -> bool:
     # A sum is finite unless an entry is not, or it overflows: only then look at each entry.
-    return all(
-        math.isfinite(float(part.sum())) or bool(part.isfinite().all()) for part in parts
-    )
+    return all(math.isfinite(float(part.sum())) or bool(part.isfinite().all()) for part in parts)
 
 
 def _not_finite(plan: Plan, start: int) -> list[str]:
     """Every input tensor with NaN or infinity, from layer `start` on."""
-    problems = []
+    problems: dict[int, list[str]] = {i: [] for i in range(len(plan.adapters))}
     for layer in plan.layers[start:]:
-        for adapter in (plan.adapters[i] for i in layer.present):
-            module = adapter.module(layer.name)
-            parts = [module.A, module.B] + ([module.bias] if module.bias is not None else [])
-            for name, part in zip(adapter.layers[layer.name].tensors, parts, strict=True):
-                values = part.float()
-                nan, inf = int(values.isnan().sum()), int(values.isinf().sum())
-                if nan or inf:
-                    problems.append(
-                        f"{adapter.label}: tensor {name!r} has {nan} NaN and {inf} infinite values "
-                        f"of {part.numel()}; the adapter is broken, leave it out"
-                    )
+        for i in layer.present:
+            problems[i] += not_finite(plan.adapters[i], layer.name)
+    return [
+        line
+        for i, lines in problems.items()
+        for line in first_few(lines, plan.adapters[i].label, "more tensors like these")
+    ]
+
+
+def not_finite(adapter: Adapter, layer: str) -> list[str]:
+    """What is NaN or infinite in one layer of an adapter, its scaling folded in."""
+    problems = []
+    module = adapter.module(layer)
+    parts = [module.A, module.B] + ([module.bias] if module.bias is not None else [])
+    for name, part in zip(adapter.layers[layer].tensors, parts, strict=True):
+        if bad := how_not_finite(part):
+            problems.append(
+                f"{adapter.label}: tensor {name!r} has {bad}; the adapter is broken, leave it out"
+            )
+    if not problems and not _finite([part.float() * module.scaling for part in parts[1:]]):
+        problems.append(
+            f"{adapter.label}: layer {layer!r}: its values times its scaling alpha / r = "
+            f"{module.scaling:g} are too large for float32; check its lora_alpha"
+        )
     return problems
+
+
+def how_not_finite(tensor: Tensor) -> str:
+    """`2 NaN and 1 infinite values of 64`; empty when all are finite."""
+    values = tensor.float()
+    counts = {"NaN": int(values.isnan().sum()), "infinite": int(values.isinf().sum())}
+    found = " and ".join(f"{count} {kind}" for kind, count in counts.items() if count)
+    return f"{found} values of {tensor.numel()}" if found else ""
 
 
 def _sha256(path: Path) -> str:

@@ -14,12 +14,14 @@ from copamerge.core.lora import FactorStack
 from copamerge.methods._base import Law, MergeMethod, refuse_idle
 from copamerge.methods._steps import (
     Convention,
+    Each,
     biases,
     drop_at_random,
     elect_sign,
     factors,
     keep_largest,
-    mass_ratio,
+    keep_largest_each,
+    lost_mass,
     over_adapters,
     streams,
     unlike_ranks,
@@ -99,9 +101,9 @@ class Copa(MergeMethod):
         B = self._pruned(full_B, streams(stack, draws, "copa B"))
         on_inputs = on_outputs = None
         if self.coefficients in ("A", "AB"):
-            on_inputs = self._lost(full_A, A, dim=0)
+            on_inputs = self._on_coordinates(full_A, A, dim=0)
         if self.coefficients in ("B", "AB"):
-            on_outputs = self._lost(full_B, B, dim=1)
+            on_outputs = self._on_coordinates(full_B, B, dim=1)
         on_ranks = self._on_ranks(stack, full_A, A) * stack.weights[:, None].double() * self.scale
         if self.coefficients == "AB" and self.normalize:
             on_ranks *= stack.n
@@ -112,15 +114,18 @@ class Copa(MergeMethod):
                 place.mul_(on_outputs[n][:, None])
             if on_inputs is not None:
                 A[n].mul_(on_inputs[n])
-        return LowRank(A=torch.cat(A), B=total_B)
+        total_A = A.flatten(0, 1) if isinstance(A, Tensor) else torch.cat(A)
+        return LowRank(A=total_A, B=total_B)
 
     def merge_bias(self, stack: FactorStack, draws: Draws) -> Float[Tensor, " d_out"]:
         del draws
         scale = self.scale / stack.n if self.normalize else self.scale
         return scale * (stack.weights @ biases(stack))
 
-    def _pruned(self, xs: list[Tensor], drawn: list[torch.Generator]) -> list[Tensor]:
+    def _pruned(self, xs: Each, drawn: list[torch.Generator]) -> Each:
         if self.prune == "magnitude":
+            if isinstance(xs, Tensor):
+                return keep_largest_each(xs, self.density, self.convention)
             return [keep_largest(x, self.density, self.convention) for x in xs]
         if self.prune == "random":
             return [
@@ -130,27 +135,19 @@ class Copa(MergeMethod):
         elected = elect_sign(xs, "drop")
         return [x * (x.sign() == elected) for x in xs]
 
-    def _on_ranks(
-        self, stack: FactorStack, full: list[Tensor], pruned: list[Tensor]
-    ) -> Float[Tensor, "n r"]:
+    def _on_ranks(self, stack: FactorStack, full: Each, pruned: Each) -> Float[Tensor, "n r"]:
         """S per adapter and rank index; 1 where coefficients are not between B and A."""
         S = stack.A.new_zeros(stack.n, stack.A.shape[1], dtype=torch.float64)
+        ratios = lost_mass(full, pruned, dim=1) if self.coefficients == "inter" else None
         for n, r in enumerate(stack.ranks):
-            if self.coefficients == "inter":
-                S[n, :r] = mass_ratio(full[n].abs().sum(1), pruned[n].abs().sum(1))
-            else:
-                S[n, :r] = 1
+            S[n, :r] = 1.0 if ratios is None else ratios[n]
         if self.normalize and self.coefficients in ("inter", "none"):
             return over_adapters(S)
         return S
 
-    def _lost(self, full: list[Tensor], pruned: list[Tensor], dim: int) -> Tensor:
-        """Mass ratios over the rank index: one per adapter and coordinate."""
-        ratios = [
-            mass_ratio(x.abs().sum(dim), kept.abs().sum(dim))
-            for x, kept in zip(full, pruned, strict=True)
-        ]
-        S = torch.stack(ratios)
+    def _on_coordinates(self, full: Each, pruned: Each, dim: int) -> Float[Tensor, "n d"]:
+        """S per adapter and input or output: what each lost over the rank index."""
+        S = torch.stack(list(lost_mass(full, pruned, dim)))
         return (over_adapters(S) if self.normalize else S).to(full[0].dtype)
 
     def result_rank(self, ranks: Sequence[int]) -> int:

@@ -12,7 +12,14 @@ from copamerge.core.delta import LowRank
 from copamerge.core.draws import Draws
 from copamerge.core.lora import FactorStack
 from copamerge.methods._base import Law, MergeMethod
-from copamerge.methods._steps import biases, factors, keep_from, mass_ratio, over_adapters
+from copamerge.methods._steps import (
+    Each,
+    biases,
+    factors,
+    keep_from_each,
+    lost_mass,
+    over_adapters,
+)
 
 
 class RobustMerge(MergeMethod):
@@ -69,18 +76,16 @@ class RobustMerge(MergeMethod):
     def merge(self, stack: FactorStack, draws: Draws) -> LowRank:
         del draws
         S = stack.A.new_zeros(stack.n, stack.A.shape[1], dtype=torch.float64)
-        A_m = torch.zeros_like(stack.A[0])
-        B_m = torch.zeros_like(stack.B[0])
-        As, Bs = factors(stack)
-        for n, A in enumerate(As):
-            pruned = self._prune(A)
-            r = len(A)
-            S[n, :r] = self._clamped(mass_ratio(A.abs().sum(1), pruned.abs().sum(1)))
-            A_m[:r].add_(pruned, alpha=self.fuse)
+        A_m, B_m = torch.zeros_like(stack.A[0]), torch.zeros_like(stack.B[0])
+        full_A, full_B = factors(stack)
+        A, B = self._pruned(full_A), self._pruned(full_B)
+        lost = lost_mass(full_A, A, dim=1)
+        for n, r in enumerate(stack.ranks):
+            S[n, :r] = self._clamped(lost[n])
+            A_m[:r].add_(A[n], alpha=self.fuse)
         on_B = over_adapters(S) * stack.weights[:, None].double() * self.fuse
-        for n, B in enumerate(Bs):
-            r = B.shape[1]
-            B_m[:, :r].addcmul_(self._prune(B), on_B[n, :r].to(B.dtype))
+        for n, r in enumerate(stack.ranks):
+            B_m[:, :r].addcmul_(B[n], on_B[n, :r].to(B_m.dtype))
         return LowRank(A_m, B_m)
 
     def merge_bias(self, stack: FactorStack, draws: Draws) -> Float[Tensor, " d_out"]:
@@ -90,8 +95,10 @@ class RobustMerge(MergeMethod):
             average = 1 / (stack.n + len(stack.absent))
         return average * (stack.weights @ biases(stack))
 
-    def _prune(self, X: Tensor) -> Tensor:
-        return keep_from(X, int(X.numel() * (1 - self.density)) - 1)
+    def _pruned(self, xs: Each) -> Each:
+        if isinstance(xs, Tensor):
+            return keep_from_each(xs, int(xs[0].numel() * (1 - self.density)) - 1)
+        return [self._pruned(x[None])[0] for x in xs]
 
     def _clamped(self, S: Float[Tensor, " r"]) -> Float[Tensor, " r"]:
         """S with the lowest 1 - clamp raised to the first above them; zeros stay."""

@@ -52,8 +52,8 @@ def from_mergekit(content: Mapping[str, Any], *, where: str) -> tuple[dict[str, 
         problems.append(f"{where}: merge_method: missing")
     elif method not in METHODS:
         problems.append(
-            f"{where}: merge_method: {method!r} is not one of mergekit's methods that merge adapters "
-            f"here ({', '.join(METHODS)}); for copamerge's own, write `method:` and `adapters:`"
+            f"{where}: merge_method: {method!r} is not one of mergekit's methods that merge "
+            f"adapters here ({', '.join(METHODS)}); for copamerge's own, write `method:` and `adapters:`"
         )
     shared = _mapping(content.get("parameters"), f"{where}: parameters", problems)
     models = content.get("models", content.get("adapters"))

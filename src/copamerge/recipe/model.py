@@ -125,10 +125,11 @@ class Recipe(_Config):
     """For random methods: each layer and adapter draws from a stream derived from it."""
 
     missing: Literal["zero", "error", "present"] = "zero"
-    """A layer that an adapter lacks: a delta of zero, an error, or means over those that have it."""
+    """A layer an adapter lacks: a delta of zero, an error, or means over those that have it."""
 
     modules_to_save: Policy = "error"
-    """Full modules beside the factors (heads, embeddings): weighted mean, first adapter's, left out."""
+    """Full modules beside the factors (heads, embeddings): an error, their weighted mean, the
+    first adapter's, or left out."""
 
     bias: Policy = "error"
     """Trained base biases (PEFT's bias="all" or "lora_only"): the same choices."""

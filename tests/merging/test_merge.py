@@ -1,0 +1,260 @@
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from tests.makers import LAYERS, PREFIX, Q0, a_of, b_of, factors, make_adapter
+
+import copamerge
+from copamerge.errors import AdapterError, CopamergeError, OutputError
+from copamerge.merging import merge_to_folder, plan
+from copamerge.merging import folder as folder_module
+from copamerge.recipe import recipe_from
+
+CPU = torch.device("cpu")
+
+
+def delta(path, layer=Q0):
+    """What the folder at `path` adds to `layer`, computed from its files alone."""
+    tensors = load_file(path / "adapter_model.safetensors")
+    config = json.loads((path / "adapter_config.json").read_text())
+    A, B = tensors[a_of(layer)].double(), tensors[b_of(layer)].double()
+    return config["lora_alpha"] / config["r"] * (B @ A)
+
+
+@pytest.fixture
+def pair(tmp_path):
+    return (
+        make_adapter(tmp_path / "a", r=2, alpha=4),
+        make_adapter(tmp_path / "b", r=3, alpha=1, seed=1),
+    )
+
+
+def test_a_weighted_sum_on_disk_is_the_sum_of_the_deltas(tmp_path, pair):
+    merged = copamerge.merge(pair, "task_arithmetic", weights=[1.0, -0.5])
+
+    merged.save_pretrained(tmp_path / "out")
+
+    for layer in LAYERS:
+        want = delta(pair[0], layer) - 0.5 * delta(pair[1], layer)
+        torch.testing.assert_close(delta(tmp_path / "out", layer), want, rtol=1e-5, atol=1e-6)
+
+
+def test_memory_and_streaming_write_the_same_files(tmp_path, pair):
+    recipe = recipe_from({"adapters": [str(a) for a in pair], "dtype": "bfloat16"})
+
+    copamerge.merge_plan(plan(recipe), device="cpu").save_pretrained(tmp_path / "memory")
+    merge_to_folder(plan(recipe), tmp_path / "stream", device=CPU)
+
+    for name in ("adapter_model.safetensors", "adapter_config.json", "README.md"):
+        one, other = (tmp_path / way / name for way in ("memory", "stream"))
+        assert one.read_bytes() == other.read_bytes(), name
+
+
+def test_state_dict_is_what_is_saved(tmp_path, pair):
+    merged = copamerge.merge(pair, dtype="float16")
+
+    merged.save_pretrained(tmp_path / "out")
+
+    saved = load_file(tmp_path / "out" / "adapter_model.safetensors")
+    state = merged.state_dict()
+    assert state.keys() == saved.keys()
+    assert all(torch.equal(state[name], saved[name]) for name in saved)
+
+
+def test_the_written_config_is_plain(tmp_path, pair):
+    copamerge.merge(pair).save_pretrained(tmp_path / "out")
+
+    config = json.loads((tmp_path / "out" / "adapter_config.json").read_text())
+    assert config["r"] == config["lora_alpha"] == 5
+    assert config["target_modules"] == sorted(LAYERS)
+    assert not config["rank_pattern"] and not config["alpha_pattern"]
+    assert config["use_rslora"] is False and config["bias"] == "none"
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {
+        "adapter_config.json",
+        "adapter_model.safetensors",
+        "merge.json",
+        "README.md",
+    }
+
+
+def test_unlike_ranks_within_a_merge_are_padded_to_one(tmp_path):
+    some = {Q0: LAYERS[Q0]}
+    a, b = make_adapter(tmp_path / "a", r=2), make_adapter(tmp_path / "b", some, r=3, seed=1)
+
+    merged = copamerge.merge([a, b], "task_arithmetic")
+
+    state = merged.state_dict()
+    assert {x.shape[0] for name, x in state.items() if "lora_A" in name} == {5}
+    assert {layer.rank for layer in merged.report.layers} == {2, 5}
+    other = next(name for name in LAYERS if name != Q0)
+    assert not state[a_of(other)][2:].any()
+
+
+def test_every_tensor_adds_up(tmp_path):
+    extra = {
+        f"{PREFIX}classifier.weight": torch.ones(3, 4),
+        f"{PREFIX}classifier.original_module.weight": torch.zeros(3, 4),
+    }
+    a = make_adapter(tmp_path / "a", extra=extra, modules_to_save=["classifier"])
+    b = make_adapter(tmp_path / "b", seed=1, extra=extra, modules_to_save=["classifier"])
+    silent = [{"filter": "layers.0", "value": 0}, {"value": 1}]
+
+    recipe = recipe_from(
+        {
+            "adapters": [{"adapter": str(a), "weight": silent}, str(b)],
+            "modules_to_save": "first",
+        }
+    )
+    report = copamerge.merge_plan(plan(recipe), device="cpu").report
+
+    for part in report.inputs:
+        parts = part.tensors_merged + part.tensors_silent + part.tensors_saved
+        assert parts + len(part.dropped) + len(part.ignored) == part.tensors == 10
+    one, other = report.inputs
+    assert (one.tensors_merged, one.tensors_silent, one.tensors_saved) == (4, 4, 1)
+    assert (other.tensors_merged, other.tensors_silent, other.tensors_saved) == (8, 0, 0)
+    assert other.dropped == (f"{PREFIX}classifier.weight",)
+    assert list(one.ignored) == [f"{PREFIX}classifier.original_module.weight"]
+
+
+@pytest.mark.parametrize(
+    "weights, mean", [([1.0, 1.0], 1.5), ([1.0, 3.0], 1.75), ([2.0, -1.0], 0.0)]
+)
+def test_the_mean_of_full_tensors_is_weighted(tmp_path, weights, mean):
+    name = f"{PREFIX}head.weight"
+    folders = [
+        make_adapter(tmp_path / str(i), seed=i, extra={name: torch.full((2, 2), i + 1.0)})
+        for i in range(2)
+    ]
+
+    merged = copamerge.merge(folders, weights=weights, modules_to_save="mean")
+
+    torch.testing.assert_close(merged.state_dict()[name], torch.full((2, 2), mean))
+
+
+def test_missing_present_changes_means_and_nothing_else(tmp_path):
+    a = make_adapter(tmp_path / "a")
+    b = make_adapter(tmp_path / "b", {Q0: LAYERS[Q0]}, seed=1)
+    alone = next(name for name in LAYERS if name != Q0)
+
+    def norm(layer, **how):
+        report = copamerge.merge([a, b], **how).report
+        return next(x.norm for x in report.layers if x.layer == layer)
+
+    whole = norm(alone, method="task_arithmetic")
+    assert norm(alone, method="mean") == pytest.approx(whole / 2, rel=1e-5)
+    assert norm(alone, method="mean", missing="present") == pytest.approx(whole, rel=1e-5)
+    for method in ("copa", "task_arithmetic"):
+        zero, present = (norm(Q0, method=method, missing=m) for m in ("zero", "present"))
+        assert zero == present
+
+
+def test_energy_decides_one_uniform_rank(tmp_path, pair):
+    merged = copamerge.merge(pair, "task_arithmetic", rank="energy=0.8")
+
+    kept = [layer.energy_kept for layer in merged.report.layers]
+    assert all(share >= 0.8 for share in kept)
+    assert merged.report.rank == max(layer.rank for layer in merged.report.layers)
+    shapes = {x.shape[0] for name, x in merged.state_dict().items() if "lora_A" in name}
+    assert shapes == {merged.report.rank}
+
+
+def test_rounding_is_measured(pair):
+    exact = copamerge.merge(pair, "task_arithmetic", dtype="float32").report
+    rounded = copamerge.merge(pair, "task_arithmetic", dtype="bfloat16").report
+
+    assert exact.rounding_worst == 0.0
+    assert 1e-4 < rounded.rounding_worst < 2**-8
+
+
+def test_float16_that_overflows_is_an_error(tmp_path):
+    a = make_adapter(tmp_path / "a", extra={b_of(Q0): 1e5 * torch.ones(8, 2)})
+
+    with pytest.raises(CopamergeError, match=r"do not fit torch.float16.*--dtype bfloat16"):
+        copamerge.merge([a], "task_arithmetic", dtype="float16")
+
+
+def test_all_broken_tensors_are_named(tmp_path):
+    broken = factors()
+    broken[a_of(Q0)][0, 0] = float("nan")
+    last = list(LAYERS)[-1]
+    broken[b_of(last)][0, 0] = float("inf")
+    a = make_adapter(tmp_path / "a", extra=broken)
+
+    with pytest.raises(AdapterError) as caught:
+        copamerge.merge([a])
+
+    assert len(caught.value.problems) == 2
+    assert a_of(Q0) in caught.value.problems[0] and "1 NaN" in caught.value.problems[0]
+    assert b_of(last) in caught.value.problems[1] and "1 infinite" in caught.value.problems[1]
+
+
+def test_a_zero_adapter_and_a_copy_are_named(tmp_path):
+    zero = {b_of(name): torch.zeros(d_out, 2) for name, (d_out, _) in LAYERS.items()}
+    a = make_adapter(tmp_path / "untrained", extra=zero)
+    b, c = make_adapter(tmp_path / "b", seed=1), make_adapter(tmp_path / "c", seed=1)
+
+    warnings = copamerge.merge([a, b, c]).report.warnings
+
+    assert any("untrained: its delta is zero" in warning for warning in warnings)
+    assert any("c: byte for byte the same adapter as" in warning for warning in warnings)
+
+
+def test_lora_biases_become_one_setting_for_the_whole_adapter(tmp_path):
+    bias = {f"{PREFIX}{Q0}.lora_B.bias": torch.ones(8)}
+    a = make_adapter(tmp_path / "a", extra=bias, lora_bias=True)
+    b = make_adapter(tmp_path / "b", seed=1, alpha=1)
+
+    merged = copamerge.merge([a, b], "task_arithmetic", weights=[0.5, 1.0])
+
+    state = merged.state_dict()
+    torch.testing.assert_close(state[f"{PREFIX}{Q0}.lora_B.bias"], torch.full((8,), 0.5 * 2.0))
+    others = [name for name in state if name.endswith("lora_B.bias") and Q0 not in name]
+    assert len(others) == len(LAYERS) - 1
+    assert not any(state[name].any() for name in others)
+
+
+def test_a_failing_method_leaves_nothing_behind(tmp_path, pair, monkeypatch):
+    def fail(*_):
+        raise MemoryError("planted")
+
+    monkeypatch.setattr(folder_module, "store", fail)
+    job = plan(recipe_from({"adapters": [str(a) for a in pair]}))
+
+    with pytest.raises(MemoryError):
+        merge_to_folder(job, tmp_path / "out", device=CPU)
+
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a", "b"]
+
+
+def test_the_recipe_in_the_report_repeats_the_merge(tmp_path, pair):
+    first = copamerge.merge(pair, "dare", weights=[1.0, 0.5], seed=7, rank=2)
+
+    again = copamerge.merge_plan(plan(recipe_from(first.report.recipe)), device="cpu")
+
+    one, other = first.state_dict(), again.state_dict()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_dare_does_not_depend_on_order_or_on_other_layers(tmp_path, pair):
+    a, b = pair
+    one = copamerge.merge([a, b], "dare", options={"density": 0.5}, rank="full").state_dict()
+    other = copamerge.merge([b, a], "dare", options={"density": 0.5}, rank="full").state_dict()
+    only = [{"filter": Q0, "value": 1}, {"value": 0}]
+    alone = copamerge.merge(
+        [a, b], "dare", weights=[only, only], options={"density": 0.5}
+    ).state_dict()
+
+    def q0(state):
+        return state[b_of(Q0)] @ state[a_of(Q0)]
+
+    torch.testing.assert_close(q0(one), q0(other), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(q0(one), q0(alone), rtol=1e-5, atol=1e-5)
+
+
+def test_an_output_that_holds_an_input_is_refused(tmp_path, pair):
+    for out in (pair[0], tmp_path):
+        with pytest.raises(OutputError, match="choose another output"):
+            copamerge.merge(pair).save_pretrained(out, overwrite=True)
+    assert (pair[0] / "adapter_model.safetensors").exists()

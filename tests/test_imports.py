@@ -1,0 +1,27 @@
+"""Who may import whom is a test, not advice (style: contracts in pyproject.toml)."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+
+def test_the_import_contracts_hold(pytestconfig):
+    tool = Path(sys.executable).parent / "lint-imports"
+
+    done = subprocess.run(
+        [tool, "--no-cache"], cwd=pytestconfig.rootpath, capture_output=True, text=True
+    )
+
+    assert done.returncode == 0, done.stdout
+
+
+def test_importing_the_package_imports_nothing_heavy():
+    code = "import copamerge, sys; assert not {'torch', 'numpy', 'pydantic'} & sys.modules.keys()"
+
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_every_public_name_is_there():
+    import copamerge
+
+    assert all(getattr(copamerge, name) is not None for name in copamerge.__all__)
