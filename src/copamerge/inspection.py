@@ -11,11 +11,12 @@ from torch import Tensor
 
 from copamerge.core.adapter import Adapter
 from copamerge.core.lora import FactorStack
-from copamerge.errors import AdapterError, PlanError
+from copamerge.errors import AdapterError, PlanError, RecipeError, first_few
 from copamerge.io import open_adapter
 from copamerge.merging.plan import plan
-from copamerge.methods import method_from
-from copamerge.recipe import Recipe, Source
+from copamerge.merging.saved import saved_not_finite
+from copamerge.merging.walk import not_finite
+from copamerge.recipe import recipe_from
 
 
 class _Part(BaseModel):
@@ -102,8 +103,13 @@ def inspect_adapters(names: Sequence[str], *, alpha: float | None = None) -> Ins
         except AdapterError as error:
             problems += error.problems
     sums = _Sums(len(opened))
+    bad: dict[int, list[str]] = {i: [] for i in range(len(opened))}
     for layer in sorted({layer for adapter in opened for layer in adapter.layers}):
-        sums.add(layer, opened, problems)
+        sums.add(layer, opened, bad)
+    sums.broken = {i for i, lines in bad.items() if lines}
+    for i, adapter in enumerate(opened):
+        bad[i] += [line for name in adapter.saved for line in saved_not_finite(adapter, name)]
+        problems += first_few(bad[i], adapter.label, "more tensors like these")
     if opened:
         _fit(names, alpha, problems, warnings)
     summaries = tuple(_summary(a, sums.norm(i)) for i, a in enumerate(opened))
@@ -130,13 +136,11 @@ def _fit(
     names: Sequence[str], alpha: float | None, problems: list[str], warnings: list[str]
 ) -> None:
     """What `merge` would say about these adapters before it starts."""
-    recipe = Recipe(
-        method=method_from("task_arithmetic"),
-        adapters=tuple(Source(adapter=name, alpha=alpha) for name in names),
-    )
+    sources = [{"adapter": name, "alpha": alpha} for name in names]
     try:
+        recipe = recipe_from({"method": "task_arithmetic", "adapters": sources})
         warnings += plan(recipe).warnings
-    except (AdapterError, PlanError) as error:
+    except (AdapterError, PlanError, RecipeError) as error:
         problems += error.problems
 
 
@@ -152,23 +156,15 @@ class _Sums:
         self.count = torch.zeros(n, n, dtype=torch.int64)
         self.broken: set[int] = set()
 
-    def add(self, layer: str, adapters: Sequence[Adapter], problems: list[str]) -> None:
+    def add(
+        self, layer: str, adapters: Sequence[Adapter], problems: dict[int, list[str]]
+    ) -> None:
         there = [i for i, adapter in enumerate(adapters) if layer in adapter.layers]
         shapes = [(adapters[i].layers[layer].d_out, adapters[i].layers[layer].d_in) for i in there]
-        modules = []
         for i in there:
-            module = adapters[i].module(layer)
-            names = adapters[i].layers[layer].tensors
-            parts = [module.A, module.B] + ([module.bias] if module.bias is not None else [])
-            for name, part in zip(names, parts, strict=True):
-                bad = int((~part.float().isfinite()).sum())
-                if bad:
-                    self.broken.add(i)
-                    problems.append(
-                        f"{adapters[i].label}: tensor {name!r} has {bad} NaN or infinite values "
-                        f"of {part.numel()}"
-                    )
-            modules.append(module)
+            if bad := not_finite(adapters[i], layer):
+                problems[i] += bad
+        modules = [adapters[i].module(layer) for i in there]
         if len(set(shapes)) > 1:  # does not fit: the plan says so; norms are still worth knowing
             groups = [[k] for k in range(len(there))]
         else:

@@ -1,7 +1,9 @@
 """Folders that appear whole or not at all."""
 
 import contextlib
+import errno
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -9,6 +11,8 @@ from pathlib import Path
 
 from copamerge.errors import OutputError
 
+WRITTEN = {"adapter_config.json", "adapter_model.safetensors", "merge.json", "README.md"}
+"""What a merge writes; a folder that holds more is not replaced."""
 MARK = ".copamerge-"
 """Temporary siblings are called `.<name>.copamerge-<random>`."""
 
@@ -25,12 +29,15 @@ def whole_folder(out: Path, *, overwrite: bool = False) -> Iterator[Path]:
         OutputError: the place is taken (without `overwrite`), or cannot be written.
     """
     check_place(out, overwrite=overwrite)
+    asked, out = out, Path(os.path.abspath(out))  # noqa: PTH100 - `..` is resolved, links are not
+    above = _missing_above(out)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         _sweep(out)
         temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}{MARK}", dir=out.parent))
     except OSError as error:
-        raise OutputError(f"{out}: cannot be written here: {error.strerror}") from None
+        _remove_empty(above)
+        raise OutputError(f"{asked}: cannot be written here: {_reason(error)}") from None
     lock = _locked(temporary)
     try:
         yield temporary
@@ -53,30 +60,73 @@ def whole_folder(out: Path, *, overwrite: bool = False) -> Iterator[Path]:
         _flush(out.parent)
     except OSError as error:
         raise OutputError(
-            f"{out}: writing failed: {error.strerror or error}; nothing was left there"
+            f"{asked}: writing failed: {_reason(error)}; nothing was left there"
         ) from None
     finally:
         if lock is not None:
             os.close(lock)
         shutil.rmtree(temporary, ignore_errors=True)
+        _remove_empty(above)
 
 
 def check_place(out: Path, *, overwrite: bool) -> None:
     """Refuse a path that is taken, before any work is done.
 
     With `overwrite` only an empty folder or one that an earlier merge wrote may be replaced.
+
+    Raises:
+        OutputError: the place is taken, or no folder can be made there.
     """
+    try:
+        _check_place(out, overwrite)
+    except OSError as error:
+        raise OutputError(f"{out}: cannot be written here: {_reason(error)}") from None
+
+
+def _check_place(out: Path, overwrite: bool) -> None:
     if out.is_symlink() or (out.exists() and not out.is_dir()):
         raise OutputError(f"{out}: exists and is not a folder; choose another output")
     if not out.exists():
+        above = next(path for path in Path(os.path.abspath(out)).parents if path.exists())  # noqa: PTH100
+        if not above.is_dir():
+            raise OutputError(f"{out}: {above} is a file, not a folder; choose another output")
+        if not os.access(above, os.W_OK | os.X_OK):
+            raise OutputError(f"{out}: no permission to write in {above}; choose another output")
         return
+    inside = {path.name for path in out.iterdir()}
+    merged = not inside or "merge.json" in inside
     if not overwrite:
-        raise OutputError(f"{out}: already exists; add --overwrite or choose another output")
-    if any(out.iterdir()) and not (out / "merge.json").exists():
+        remedy = "add --overwrite or choose another output" if merged else "choose another output"
+        raise OutputError(f"{out}: already exists; {remedy}")
+    if not merged:
         raise OutputError(
             f"{out}: was not written by a merge (no merge.json in it), so --overwrite leaves it "
             "alone; remove it yourself or choose another output"
         )
+    if others := sorted(inside - WRITTEN):
+        more = f" and {len(others) - 3} more" if len(others) > 3 else ""
+        raise OutputError(
+            f"{out}: holds {', '.join(others[:3])}{more} beside an earlier merge, so --overwrite "
+            "leaves it alone; move that away or choose another output"
+        )
+
+
+def _missing_above(out: Path) -> list[Path]:
+    """Folders above `out` that do not exist yet, deepest first."""
+    return [path for path in out.parents if not path.exists()]
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    # What was made for an output that never came goes again; one that holds something stays.
+    with contextlib.suppress(OSError):
+        for folder in folders:
+            folder.rmdir()
+
+
+def _reason(error: OSError) -> str:
+    reason = error.strerror or str(error)
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    return f"{reason} (free some space, or choose another output)" if full else reason
 
 
 def _umask() -> int:
@@ -111,8 +161,9 @@ def _locked(folder: Path) -> int | None:
 
 def _sweep(out: Path) -> None:
     """Remove what killed merges to the same place left behind."""
-    for stale in out.parent.glob(f".{out.name}{MARK}*"):
-        lock = _locked(stale)
+    name = re.compile(re.escape(f".{out.name}{MARK}") + r"[a-z0-9_]{8}")
+    for stale in out.parent.iterdir():
+        lock = _locked(stale) if name.fullmatch(stale.name) else None
         if lock is not None:
             shutil.rmtree(stale, ignore_errors=True)
             os.close(lock)

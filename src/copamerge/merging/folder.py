@@ -95,7 +95,7 @@ class Sink:
         """Write what is left, then read everything back.
 
         Raises:
-            AdapterError: NaN or infinity in a full tensor of an input.
+            AdapterError: as `merged_saved` does.
             OutputError: what was written does not read back.
         """
         plan = self._plan
@@ -200,11 +200,16 @@ def _within(name: str, module: str) -> bool:
 def check_apart(plan: Plan, out: Path) -> None:
     """An output that is, holds or lies in an input would put the input at risk."""
     target = out.resolve()
+    problems = []
     for adapter in plan.adapters:
-        for file in adapter.files:
-            source = file.resolve().parent
-            if target == source or target in source.parents:
-                raise OutputError(f"{out}: holds the input {adapter.label}; choose another output")
+        sources = {file.resolve().parent for file in adapter.files}
+        sources.add(adapter.path.resolve() if adapter.path.is_dir() else next(iter(sources)))
+        if any(target == source or target in source.parents for source in sources):
+            problems.append(f"{out}: holds the input {adapter.label}; choose another output")
+        elif adapter.path.is_dir() and adapter.path.resolve() in target.parents:
+            problems.append(f"{out}: lies in the input {adapter.label}; choose another output")
+    if problems:
+        raise OutputError(dict.fromkeys(problems))
 
 
 def _check_opens(folder: Path, shapes: list[LayerShape]) -> None:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from copamerge.core.adapter import Adapter, SavedInfo
+from copamerge.errors import AdapterError, CopamergeError
 from copamerge.recipe import Recipe
 from copamerge.recipe.schedule import weight_at
 
@@ -133,16 +134,51 @@ def _tensor(
 def merged_saved(
     plan: SavedPlan, adapters: Sequence[Adapter]
 ) -> Iterator[tuple[SavedTensor, Tensor]]:
-    """The kept tensors, in their own dtype: values are not re-typed with the factors."""
+    """The kept tensors, in their own dtype: values are not re-typed with the factors.
+
+    Raises:
+        AdapterError: NaN or infinity in a full tensor of an input; every one is named.
+    """
     for saved in plan.kept:
         tensors = [adapters[i].tensor(adapters[i].saved[saved.name].tensor) for i in saved.owners]
+        if not all(bool(tensor.float().isfinite().all()) for tensor in tensors):
+            raise AdapterError(
+                line
+                for later in plan.kept
+                for i in later.owners
+                for line in saved_not_finite(adapters[i], later.name)
+            )
         if len(tensors) == 1:
             yield saved, tensors[0]
             continue
         total = torch.zeros(saved.shape, dtype=torch.float64)
         for weight, tensor in zip(saved.weights, tensors, strict=True):
             total += weight * tensor.double()
-        yield saved, total.to(getattr(torch, saved.dtype))
+        merged = total.to(getattr(torch, saved.dtype))
+        if not bool(merged.float().isfinite().all()):
+            option = "--bias" if saved.role == "bias" else "--modules-to-save"
+            raise CopamergeError(
+                f"{saved.name!r}: its mean with weights {list(saved.weights)} does not fit "
+                f"{saved.dtype}; choose other weights, or {option} first or drop"
+            )
+        yield saved, merged
+
+
+def saved_not_finite(adapter: Adapter, name: str) -> list[str]:
+    """What is NaN or infinite in one full tensor of an adapter."""
+    info = adapter.saved[name]
+    bad = how_not_finite(adapter.tensor(info.tensor))
+    option = "--bias" if info.role == "bias" else "--modules-to-save"
+    remedy = f"leave the adapter out, or the tensor by {option} drop"
+    return [f"{adapter.label}: tensor {info.tensor!r} has {bad}; {remedy}"] if bad else []
+
+
+def how_not_finite(tensor: Tensor) -> str:
+    """`2 NaN and 1 infinite values of 64`; empty when all are finite."""
+    values = tensor.float()
+    counts = {"NaN": int(values.isnan().sum()), "infinite": int(values.isinf().sum())}
+    found = " and ".join(f"{count} {kind}" for kind, count in counts.items() if count)
+    return f"{found} values of {tensor.numel()}" if found else ""
 
 
 def _some(names: Sequence[str]) -> str:

@@ -19,6 +19,7 @@ from copamerge.core.draws import Draws
 from copamerge.core.lora import FactorStack
 from copamerge.errors import AdapterError, CopamergeError, first_few
 from copamerge.merging.plan import LayerPlan, Plan
+from copamerge.merging.saved import how_not_finite
 
 T = TypeVar("T")
 Progress = Callable[[int, int], None]
@@ -162,28 +163,23 @@ def _not_finite(plan: Plan, start: int) -> list[str]:
 
 def not_finite(adapter: Adapter, layer: str) -> list[str]:
     """What is NaN or infinite in one layer of an adapter, its scaling folded in."""
-    problems = []
+    problems: list[str] = []
     module = adapter.module(layer)
     parts = [module.A, module.B] + ([module.bias] if module.bias is not None else [])
+    scaled = [parts[0].float(), *(part.float() * module.scaling for part in parts[1:])]
+    if _finite(scaled):
+        return problems
     for name, part in zip(adapter.layers[layer].tensors, parts, strict=True):
         if bad := how_not_finite(part):
             problems.append(
                 f"{adapter.label}: tensor {name!r} has {bad}; the adapter is broken, leave it out"
             )
-    if not problems and not _finite([part.float() * module.scaling for part in parts[1:]]):
+    if not problems:
         problems.append(
             f"{adapter.label}: layer {layer!r}: its values times its scaling alpha / r = "
             f"{module.scaling:g} are too large for float32; check its lora_alpha"
         )
     return problems
-
-
-def how_not_finite(tensor: Tensor) -> str:
-    """`2 NaN and 1 infinite values of 64`; empty when all are finite."""
-    values = tensor.float()
-    counts = {"NaN": int(values.isnan().sum()), "infinite": int(values.isinf().sum())}
-    found = " and ".join(f"{count} {kind}" for kind, count in counts.items() if count)
-    return f"{found} values of {tensor.numel()}" if found else ""
 
 
 def _sha256(path: Path) -> str:
