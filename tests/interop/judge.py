@@ -4,6 +4,7 @@ import json
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict
@@ -78,13 +79,17 @@ def seeded(cls, seed=0):
         return cls()
 
 
-def shelf_inputs():
+@cache
+@torch.no_grad()
+def shelf_before():
+    """Inputs for a Shelf, and what it makes of them without an adapter."""
     rng = torch.Generator().manual_seed(5)
-    found = {
+    inputs = {
         name: torch.randn(shape, generator=rng, dtype=torch.float64)
         for name, shape in SHAPES.items()
     }
-    return {**found, "emb": torch.arange(11)[None]}
+    inputs["emb"] = torch.arange(11)[None]
+    return inputs, seeded(Shelf).double()(**inputs)
 
 
 def make(base, folder, *, seed, dtype=None, safe_serialization=True, **config):
@@ -99,6 +104,7 @@ def make(base, folder, *, seed, dtype=None, safe_serialization=True, **config):
         for name, parameter in model.named_parameters():
             if ".lora_" in name:
                 parameter.data = parameter.data.to(dtype)
+    model.create_or_update_model_card = lambda folder: None  # takes longer than all the rest
     with lora_bias_is_no_damage():
         model.save_pretrained(folder, safe_serialization=safe_serialization)
     return folder
@@ -140,7 +146,9 @@ def assert_holds(model, folder):
     everything = model.state_dict()
     # Values that PEFT loads into the base itself and does not count as the adapter's.
     there |= {name: everything[name] for name in (file.keys() - there.keys()) & everything.keys()}
-    assert there.keys() == file.keys()
+    # With bias="all", PEFT would write its wrappers' copies of a saved module's biases as well.
+    copies = {n for n in there if ".original_module." in n or ".modules_to_save." in n}
+    assert there.keys() - copies == file.keys() - copies
     for name, tensor in file.items():
         assert torch.equal(there[name], tensor.to(there[name].dtype)), name
 
@@ -165,8 +173,7 @@ def deltas(model, adapter="default"):
 @torch.no_grad()
 def shelf_effect(folder):
     """All that an adapter changes on a Shelf: weights, biases, and the outputs of every layer."""
-    base, inputs = seeded(Shelf).double(), shelf_inputs()
-    before = base(**inputs)
+    inputs, before = shelf_before()
     model = loaded(seeded(Shelf), folder)
     after = model(**inputs)
     return deltas(model) | {f"{name} (output)": after[name] - before[name] for name in inputs}
@@ -174,11 +181,11 @@ def shelf_effect(folder):
 
 def assert_weighted_sum(got, parts, weights, rtol):
     """Every value of `got` is the weighted sum of those in `parts`; what a part lacks is zero."""
-    assert got.keys() == {name for part in parts for name in part}
+    assert got.keys() >= {name for part in parts for name in part}
     for name, value in got.items():
-        want = sum(
-            w * part[name] for part, w in zip(parts, weights, strict=True) if name in part
-        )
+        want = torch.zeros_like(value)
+        for part, weight in zip(parts, weights, strict=True):
+            want += weight * part.get(name, 0.0)
         assert_close(value, want, rtol, name)
 
 

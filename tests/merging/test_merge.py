@@ -7,8 +7,8 @@ from tests.makers import LAYERS, PREFIX, Q0, a_of, b_of, factors, make_adapter
 
 import copamerge
 from copamerge.errors import AdapterError, CopamergeError, OutputError
-from copamerge.merging import merge_to_folder, plan
 from copamerge.merging import folder as folder_module
+from copamerge.merging import merge_to_folder, plan
 from copamerge.recipe import recipe_from
 
 CPU = torch.device("cpu")

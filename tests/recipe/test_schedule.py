@@ -91,7 +91,7 @@ def test_a_recipe_survives_a_round_trip():
 
 @pytest.mark.parametrize("rank", ["energy=0", "energy=1.5", "energy=x", 0, -1, 1.5, "all", True])
 def test_a_rank_that_means_nothing_is_refused_with_what_would(rank):
-    with pytest.raises(RecipeError, match="rank: .*expected"):
+    with pytest.raises(RecipeError, match=r"rank: .*expected"):
         recipe_from({"adapters": ["a"], "rank": rank})
 
 

@@ -5,6 +5,8 @@ import sys
 
 import typer
 
+from copamerge.errors import CopamergeError, RecipeError
+
 app = typer.Typer(
     name="copamerge",
     help="Merge LoRA adapters of one base model into one, without training and without data.",
@@ -36,10 +38,9 @@ def main(
 def run() -> None:
     """Entry point: a user's mistake is a message and exit code 2, a bug of ours is a traceback."""
     from copamerge.cli import inspect, merge, methods  # noqa: F401 - they register themselves
-    from copamerge.errors import CopamergeError
 
-    sys.argv[1:] = spread_weights(sys.argv[1:])
     try:
+        sys.argv[1:] = spread_weights(sys.argv[1:])
         app(standalone_mode=True)
     except CopamergeError as error:
         for problem in error.problems:
@@ -50,20 +51,28 @@ def run() -> None:
         raise SystemExit(130) from None
 
 
+NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|[-+]?(nan|inf)", re.IGNORECASE)
+
+
 def spread_weights(words: list[str]) -> list[str]:
-    """`--weights 1 0.5 -0.2` as `--weights=1 --weights=0.5 --weights=-0.2`."""
+    """`--weights 1 0.5 -0.2` as `--weights=1 --weights=0.5 --weights=-0.2`.
+
+    Raises:
+        RecipeError: no number follows.
+    """
     result: list[str] = []
-    taking = False
-    for word in words:
-        if word == "--weights":
-            taking = True
-        elif taking and re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", word):
-            result.append(f"--weights={word}")
-        else:
-            if taking and words[words.index(word) - 1] == "--weights":
-                result.append("--weights")  # nothing numeric followed: let the parser say so
-            taking = False
+    left = list(words)
+    while left:
+        word = left.pop(0)
+        if word != "--weights":
             result.append(word)
-    if words and words[-1] == "--weights":
-        result.append("--weights")
+            continue
+        if not (left and NUMBER.fullmatch(left[0])):
+            got = f" (got {left[0]!r})" if left else ""
+            raise RecipeError(
+                f"--weights: no number follows{got}; give one for each adapter, separated by "
+                "spaces, as in --weights 1 0.5 -0.2"
+            )
+        while left and NUMBER.fullmatch(left[0]):
+            result.append(f"--weights={left.pop(0)}")
     return result

@@ -84,7 +84,7 @@ def _show_relations(found: "Inspection") -> None:
             _number(pair.cosine_A, "+.4f"),
             _number(pair.norm_ratio, ".3g"),
         )
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False, emoji=False)
     console.print(table)
     console.print(
         "cosine of A near 1: the adapters share their random start; near 0: they do not.\n"

@@ -96,7 +96,9 @@ def merge(
     from copamerge.errors import CopamergeError, RecipeError
     from copamerge.io._atomic import check_place
     from copamerge.merging import merge_to_folder, plan, resolve_device
-    from copamerge.recipe import load_recipe, recipe_from
+    from copamerge.merging.folder import check_apart
+    from copamerge.merging.plan import open_all
+    from copamerge.recipe.load import read, read_recipe
 
     problems: list[str] = []
     if out is None and not dry_run:
@@ -133,25 +135,44 @@ def merge(
         )
     if weights and config is not None:
         problems.append("--weights: with a recipe, write each weight beside its adapter")
+    if alpha is not None and config is not None:
+        problems.append("--alpha: with a recipe, write `alpha:` beside the adapter that needs it")
+    where = None
     try:
         where = resolve_device(device)
-        if out is not None:
-            check_place(out, overwrite=overwrite or dry_run)
-        notes: list[str] = []
-        if config is not None and not problems:
-            recipe, notes = load_recipe(config, overrides)
-        elif not problems:
-            extra = {} if alpha is None else {"alpha": alpha}
-            sources = [
-                {"adapter": name, "weight": weights[i] if weights else 1.0, **extra}
-                for i, name in enumerate(adapters or [])
-            ]
-            recipe = recipe_from({**overrides, "adapters": sources})
     except CopamergeError as error:
         problems += error.problems
-    if problems:
-        raise RecipeError(problems)
-    job = plan(recipe)
+    if out is not None:
+        try:
+            check_place(out, overwrite=overwrite)
+        except CopamergeError as error:
+            problems += error.problems
+    before = len(problems)
+    recipe, notes = None, list[str]()
+    if config is not None:
+        recipe, notes = read_recipe(config, overrides, problems)
+    elif adapters:
+        extra = {} if alpha is None else {"alpha": alpha}
+        given_weights = dict(enumerate(weights or []))
+        sources = [
+            {"adapter": name, "weight": given_weights.get(i, 1.0), **extra}
+            for i, name in enumerate(adapters)
+        ]
+        recipe = read({**overrides, "adapters": sources}, problems, typed=overrides)
+    job = None
+    if recipe is not None:
+        # With a recipe that is only readable in part, the adapters can still be looked at.
+        try:
+            if len(problems) > before:
+                open_all(recipe)
+            else:
+                job = plan(recipe)
+                if out is not None:
+                    check_apart(job, out)
+        except CopamergeError as error:
+            problems += error.problems
+    if problems or job is None or where is None:
+        raise RecipeError(dict.fromkeys(problems))
     for note in notes:
         typer.echo(f"note: {note}", err=True)
     if dry_run:
@@ -174,9 +195,12 @@ def _options(pairs: list[str], problems: list[str]) -> dict[str, str]:
         key, equals, value = pair.partition("=")
         if not equals or not key:
             problems.append(f"--set {pair}: expected OPTION=VALUE, as in --set density=0.3")
+        elif key == "name":
+            problems.append("--set name: the method's name is given by -m")
         elif key in options:
             problems.append(f"--set {key}: given twice")
-        options[key] = value
+        else:
+            options[key] = value
     return options
 
 
@@ -235,7 +259,7 @@ def _show(report: "MergeReport", out: Path) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
     console.print(f"merged with {_method_line(report.method)}")
     table = Table(box=None, pad_edge=False)
     for title in ("adapter", "weight", "layers", "rank", "norm", "cosine to the merge"):

@@ -1,6 +1,8 @@
 """`copamerge methods`: every method with its options, defaults and source."""
 
 import json
+import shutil
+import textwrap
 from typing import Annotated, Any
 
 import typer
@@ -16,7 +18,10 @@ def methods(
     """List the merge methods, their options, defaults and sources."""
     from copamerge.methods import METHODS
 
-    found = [METHODS[name]] if name else [METHODS[each] for each in METHODS]
+    broken = {} if name else METHODS.broken()
+    found = [METHODS[name]] if name else [METHODS[each] for each in METHODS if each not in broken]
+    for reason in broken.values():
+        typer.echo(f"warning: {reason}", err=True)
     if as_json:
         typer.echo(json.dumps([_described(cls) for cls in found], indent=2))
         return
@@ -29,12 +34,17 @@ def methods(
         for option in described["options"]:
             values = f" [{option['values']}]" if option["values"] else ""
             typer.echo(f"    {option['name']} = {option['default']}{values}")
-            typer.echo(f"        {option['description']}")
+            typer.echo(_wrapped(option["description"]))
         if described["caution"]:
             typer.echo(f"    caution: {described['caution']}")
         typer.echo("")
     if not name:
         typer.echo("Choose one by -m NAME and set options by --set option=value.")
+
+
+def _wrapped(text: str) -> str:
+    width = min(shutil.get_terminal_size().columns, 100)
+    return textwrap.fill(text, width, initial_indent=" " * 8, subsequent_indent=" " * 8)
 
 
 def _described(cls: Any) -> dict[str, Any]:

@@ -161,8 +161,8 @@ def read_config(path: Path, *, allow_unknown: bool) -> tuple[LoraConfig, list[st
     if peft_type is None:
         hint = "; this looks like mlx-lm's layout" if "lora_parameters" in raw else ""
         raise AdapterError(
-            f"{path}: has no peft_type, so it is not a PEFT config{hint}; PEFT's own save_pretrained "
-            "writes one"
+            f"{path}: has no peft_type, so it is not a PEFT config{hint}; PEFT's own "
+            "save_pretrained writes one"
         )
     if peft_type != "LORA":
         what = OTHER_TYPES.get(str(peft_type), "not plain LoRA")

@@ -299,7 +299,7 @@ def _saved(
             ignored[stored] = "the base model's own copy, not trained"
             continue
         if ".modules_to_save." in name:
-            name = re.sub(r"\.modules_to_save(\.default)?\.", ".", name)
+            name = _without_wrapper(name, plain)
             if name in plain:
                 twin = next(s for s, n in rest.items() if n == name)
                 if torch.equal(file.read(stored), file.read(twin)):
@@ -320,6 +320,13 @@ def _saved(
         more = f" and {len(odd) - SOME} more" if len(odd) > SOME else ""
         problems.append(f"{where}: tensors that are not understood: {shown}{more}")
     return saved, ignored
+
+
+def _without_wrapper(name: str, plain: set[str]) -> str:
+    """A module's own name; PEFT takes the adapter's name out of most of these keys, not of all."""
+    named = re.sub(r"\.modules_to_save\.[^.]+\.", ".", name)
+    unnamed = re.sub(r"\.modules_to_save(\.default)?\.", ".", name)
+    return named if named in plain and unnamed not in plain else unnamed
 
 
 def _in_modules(name: str, config: LoraConfig) -> bool:

@@ -79,14 +79,16 @@ def open_tensors(path: Path) -> TensorFile:
             f"{path}: a web page, not weights; download the file itself (a private or gated one "
             "needs a login)"
         )
-    is_torch = head.startswith(TORCH_MAGIC)
+    # The length that a safetensors file begins with may be any bytes, a pickle's first ones too.
+    is_safetensors = head[8:9] == b"{"
+    is_torch = head.startswith(TORCH_MAGIC) and not is_safetensors
     if path.suffix == ".safetensors":
         if is_torch:
             raise AdapterError(
                 f"{path}: is a PyTorch file by its content; rename it to {path.stem}.bin"
             )
         return SafetensorsFile(path)
-    if head[8:9] == b"{":
+    if is_safetensors:
         raise AdapterError(
             f"{path}: is a safetensors file by its content; rename it to {path.stem}.safetensors"
         )

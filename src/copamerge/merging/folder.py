@@ -202,14 +202,13 @@ def check_apart(plan: Plan, out: Path) -> None:
     target = out.resolve()
     problems = []
     for adapter in plan.adapters:
-        sources = {file.resolve().parent for file in adapter.files}
-        sources.add(adapter.path.resolve() if adapter.path.is_dir() else next(iter(sources)))
-        if any(target == source or target in source.parents for source in sources):
+        folders = {file.resolve().parent for file in adapter.files}
+        if any(target == folder or target in folder.parents for folder in folders):
             problems.append(f"{out}: holds the input {adapter.label}; choose another output")
         elif adapter.path.is_dir() and adapter.path.resolve() in target.parents:
             problems.append(f"{out}: lies in the input {adapter.label}; choose another output")
     if problems:
-        raise OutputError(dict.fromkeys(problems))
+        raise OutputError(problems)
 
 
 def _check_opens(folder: Path, shapes: list[LayerShape]) -> None:

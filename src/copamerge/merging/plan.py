@@ -74,7 +74,7 @@ def plan(recipe: Recipe) -> Plan:
         AdapterError: adapters that cannot be opened, all of them.
         PlanError: adapters or options that do not go together; every reason at once.
     """
-    adapters = _open(recipe)
+    adapters = open_all(recipe)
     problems: list[str] = []
     warnings = [f"{a.label}: {note}" for a in adapters for note in a.notes]
     base_model = _base(recipe, adapters, problems, warnings)
@@ -107,14 +107,21 @@ def plan(recipe: Recipe) -> Plan:
     )
 
 
-def _open(recipe: Recipe) -> tuple[Adapter, ...]:
-    adapters, problems = [], []
+def open_all(recipe: Recipe) -> tuple[Adapter, ...]:
+    """The headers of every adapter.
+
+    Raises:
+        AdapterError: adapters that cannot be opened, and how those that can differ.
+    """
+    adapters, problems = [], list[str]()
     for source in recipe.adapters:
         try:
             adapters.append(_open_one(recipe, source))
         except AdapterError as error:
             problems += error.problems
     if problems:
+        _base(recipe, adapters, problems, [])
+        _check_missing(recipe, adapters, _common_layers(adapters, problems), problems, [])
         raise AdapterError(dict.fromkeys(problems))
     return tuple(adapters)
 

@@ -46,14 +46,15 @@ def from_mergekit(content: Mapping[str, Any], *, where: str) -> tuple[dict[str, 
         if key in ELSEWHERE:
             problems.append(f"{where}: {key}: not supported: {ELSEWHERE[key]}")
         elif key not in TOP:
-            problems.append(f"{where}: {key}: unknown key{did_you_mean(key, TOP)}")
+            problems.append(f"{where}: {key}: unknown key{did_you_mean(str(key), TOP)}")
     method = content.get("merge_method")
     if method is None:
         problems.append(f"{where}: merge_method: missing")
     elif method not in METHODS:
         problems.append(
             f"{where}: merge_method: {method!r} is not one of mergekit's methods that merge "
-            f"adapters here ({', '.join(METHODS)}); for copamerge's own, write `method:` and `adapters:`"
+            f"adapters here ({', '.join(METHODS)}); for copamerge's own, write `method:` and "
+            "`adapters:`"
         )
     shared = _mapping(content.get("parameters"), f"{where}: parameters", problems)
     models = content.get("models", content.get("adapters"))
@@ -65,12 +66,12 @@ def from_mergekit(content: Mapping[str, Any], *, where: str) -> tuple[dict[str, 
     for i, entry in enumerate(models):
         place = f"{where}: models.{i}"
         entry = {"model": entry} if isinstance(entry, str) else _mapping(entry, place, problems)
-        for key in entry.keys() - {"model", "parameters"}:
+        for key in _beyond(entry, {"model", "parameters"}):
             why = f"not supported: {ELSEWHERE[key]}" if key in ELSEWHERE else "unknown key"
             hint = "" if key in ELSEWHERE else did_you_mean(key, {"model", "parameters"})
             problems.append(f"{place}.{key}: {why}{hint}")
         own = _mapping(entry.get("parameters"), f"{place}.parameters", problems)
-        for key in own.keys() - {"weight", "density"}:
+        for key in _beyond(own, {"weight", "density"}):
             problems.append(
                 f"{place}.parameters.{key}: unknown key{did_you_mean(key, {'weight', 'density'})}"
             )
@@ -91,11 +92,16 @@ def from_mergekit(content: Mapping[str, Any], *, where: str) -> tuple[dict[str, 
             }
         )
         densities.append(own.get("density", shared.get("density", 1.0)))
-    for key in shared.keys() - {"weight", "density", "normalize", "lambda", "rescale", "int8_mask"}:
-        known = {"weight", "density", "normalize", "lambda", "rescale", "int8_mask"}
+    known = {"weight", "density", "normalize", "lambda", "rescale", "int8_mask"}
+    for key in _beyond(shared, known):
         problems.append(f"{where}: parameters.{key}: unknown key{did_you_mean(key, known)}")
     if "int8_mask" in shared:
         notes.append("parameters.int8_mask: no effect here (masks are never stored)")
+    for key in ("normalize", "rescale"):
+        if not isinstance(shared.get(key, True), bool):
+            problems.append(
+                f"{where}: parameters.{key}: expected true or false, got {shared[key]!r}"
+            )
     density = _one_density(densities, where, problems)
     dtype = content.get("out_dtype") or content.get("dtype")
     if dtype is not None and dtype not in DTYPES:
@@ -118,12 +124,8 @@ def _method(name: str, density: float, shared: Mapping[str, Any]) -> dict[str, A
     normalize = bool(shared.get("normalize", name in ("linear", "ties")))
     if name in ("linear", "task_arithmetic"):
         return {"name": "task_arithmetic", "scale": scale, "normalize": normalize}
-    consensus = {
-        "sign": "nonnegative",
-        "vote": "weighted",
-        "combine": "mean" if normalize else "sum",
-        "divide": "weights",
-    }
+    agreeing = {"combine": "mean", "divide": "weights"} if normalize else {"combine": "sum"}
+    consensus = {"sign": "nonnegative", "vote": "weighted", **agreeing}
     if name == "ties":
         return {"name": "ties", "density": density, "scale": scale, **consensus}
     rescale = "l1" if shared.get("rescale", True) else "none"
@@ -138,6 +140,10 @@ def _mapping(value: Any, place: str, problems: list[str]) -> dict[str, Any]:
         return value
     problems.append(f"{place}: expected `key: value` pairs, got {value!r}")
     return {}
+
+
+def _beyond(mapping: Mapping[Any, Any], known: set[str]) -> list[str]:
+    return [str(key) for key in mapping if key not in known]
 
 
 def _schedule(value: Any) -> Any:

@@ -7,6 +7,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    FiniteFloat,
     PlainSerializer,
     SerializeAsAny,
     WithJsonSchema,
@@ -90,7 +91,7 @@ class Source(_Config):
     weight: Schedule = 1.0
     """Multiplies this adapter's contribution; negative subtracts it, 0 leaves it out."""
 
-    alpha: float | None = None
+    alpha: FiniteFloat | None = None
     """LoRA alpha, for weights that come without an adapter_config.json."""
 
 
