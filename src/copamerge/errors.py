@@ -38,7 +38,7 @@ class OutputError(CopamergeError):
 def first_few(problems: list[str], place: str, more: str, *, few: int = 3) -> list[str]:
     """The first problems of a kind, and one line that counts the others: `place: N more`."""
     left = len(problems) - few
-    return problems if left <= 0 else [*problems[:few], f"{place}: {left} {more}"]
+    return problems if left <= 1 else [*problems[:few], f"{place}: {left} {more}"]
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -156,9 +156,7 @@ class _Sums:
         self.count = torch.zeros(n, n, dtype=torch.int64)
         self.broken: set[int] = set()
 
-    def add(
-        self, layer: str, adapters: Sequence[Adapter], problems: dict[int, list[str]]
-    ) -> None:
+    def add(self, layer: str, adapters: Sequence[Adapter], problems: dict[int, list[str]]) -> None:
         there = [i for i, adapter in enumerate(adapters) if layer in adapter.layers]
         shapes = [(adapters[i].layers[layer].d_out, adapters[i].layers[layer].d_in) for i in there]
         for i in there:

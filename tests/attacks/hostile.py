@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
 from makers import (
     LAYERS,
     PREFIX,
@@ -447,7 +448,11 @@ _wrong_value(
     "pattern_not_a_regex", "rank_pattern", "'q_proj('", "expression", rank_pattern={"q_proj(": 2}
 )
 _wrong_value(
-    "pattern_only_alone_a_regex", "alpha_pattern", "'(?i)q'", "expression", alpha_pattern={"(?i)q": 2}
+    "pattern_only_alone_a_regex",
+    "alpha_pattern",
+    "'(?i)q'",
+    "expression",
+    alpha_pattern={"(?i)q": 2},
 )
 _wrong_value("pattern_of_words", "rank_pattern", "numbers by layer", rank_pattern={"q": "x"})
 _wrong_value("pattern_a_list", "alpha_pattern", "numbers by layer", alpha_pattern=[1, 2])

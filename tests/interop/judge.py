@@ -128,7 +128,7 @@ def stored(folder):
     file = folder / "adapter_model.safetensors"
     if file.exists():
         return load_file(file)
-    return torch.load(folder / "adapter_model.bin", weights_only=True)
+    return torch.load(folder / "adapter_model.bin", weights_only=True, map_location="cpu")
 
 
 def loaded(base, folder):
@@ -204,9 +204,16 @@ def attached(base, folder):
         model.unload()
 
 
+class Skeleton(nn.Module):
+    """The root of a `skeleton`, as far as PEFT's model for causal language models looks at it."""
+
+    def prepare_inputs_for_generation(self):
+        raise NotImplementedError
+
+
 def skeleton(shapes):
     """A module tree with only these linear layers (d_out, d_in), their weights not even touched."""
-    root = nn.Module()
+    root = Skeleton()
     for name, (d_out, d_in) in shapes.items():
         *path, leaf = name.split(".")
         parent = root

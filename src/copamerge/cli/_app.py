@@ -5,6 +5,7 @@ import sys
 
 import typer
 
+from copamerge.cli._names import plain
 from copamerge.errors import CopamergeError, RecipeError
 
 app = typer.Typer(
@@ -44,7 +45,7 @@ def run() -> None:
         app(standalone_mode=True)
     except CopamergeError as error:
         for problem in error.problems:
-            typer.echo(f"error: {problem}", err=True)
+            typer.echo(f"error: {plain(problem)}", err=True)
         raise SystemExit(2) from None
     except KeyboardInterrupt:
         typer.echo("interrupted; nothing was written", err=True)

@@ -1,4 +1,4 @@
-"""Names of adapters, short enough for a table."""
+"""Names as they are shown: short enough for a table, and harmless to a terminal."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,3 +12,8 @@ def short_names(names: Sequence[str]) -> list[str]:
         if len(set(short)) == len(set(names)):
             return short
     return list(names)
+
+
+def plain(text: str) -> str:
+    """Text from a stranger's file without what could steer a terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

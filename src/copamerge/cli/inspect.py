@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from copamerge.cli._app import app
-from copamerge.cli._names import short_names
+from copamerge.cli._names import plain, short_names
 
 if TYPE_CHECKING:
     from copamerge.inspection import AdapterSummary, Inspection
@@ -40,31 +40,35 @@ def _show(found: "Inspection") -> None:
     if found.relations:
         _show_relations(found)
     for warning in found.warnings:
-        typer.echo(f"warning: {warning}", err=True)
+        typer.echo(f"warning: {plain(warning)}", err=True)
     for problem in found.problems:
-        typer.echo(f"error: {problem}", err=True)
+        typer.echo(f"error: {plain(problem)}", err=True)
     if len(found.adapters) > 1:
         typer.echo("They fit together." if found.fit else "They do not fit together as they are.")
 
 
+def _say(line: str) -> None:
+    typer.echo(plain(line))
+
+
 def _show_one(one: "AdapterSummary") -> None:
     norm = "not finite" if one.delta_norm is None else f"{one.delta_norm:.4g}"
-    typer.echo(one.adapter)
-    typer.echo(f"  base      {one.base_model or 'not named'}" + _after(one.task_type))
-    typer.echo(f"  format    {one.format}, {one.megabytes:g} MB, sha256 {one.sha256[:12]}")
-    typer.echo(f"  layers    {one.layers} ({_counts(one.kinds)}): {_counts(one.targets)}")
-    typer.echo(f"  rank      {_counts(one.ranks)}; scaling {_counts(one.scalings)}")
-    typer.echo(f"  dtype     {_counts(one.dtypes)}; norm of the delta {norm}")
+    _say(one.adapter)
+    _say(f"  base      {one.base_model or 'not named'}" + _after(one.task_type))
+    _say(f"  format    {one.format}, {one.megabytes:g} MB, sha256 {one.sha256[:12]}")
+    _say(f"  layers    {one.layers} ({_counts(one.kinds)}): {_counts(one.targets)}")
+    _say(f"  rank      {_counts(one.ranks)}; scaling {_counts(one.scalings)}")
+    _say(f"  dtype     {_counts(one.dtypes)}; norm of the delta {norm}")
     rest = one.tensors - one.tensors_lora
-    typer.echo(
+    _say(
         f"  tensors   {one.tensors} = {one.tensors_lora} LoRA + {len(one.saved)} full + "
         f"{len(one.ignored)} redundant"
     )
     if rest:
         shown = ", ".join(one.saved[:4]) + (" ..." if len(one.saved) > 4 else "")
-        typer.echo(f"  full      {shown or 'none'}")
+        _say(f"  full      {shown or 'none'}")
     for note in one.notes:
-        typer.echo(f"  note      {note}")
+        _say(f"  note      {note}")
 
 
 def _show_relations(found: "Inspection") -> None:

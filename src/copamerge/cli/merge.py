@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from copamerge.cli._app import app
-from copamerge.cli._names import short_names
+from copamerge.cli._names import plain, short_names
 
 if TYPE_CHECKING:
     from copamerge.merging import MergeReport, Plan
@@ -206,7 +206,7 @@ def _options(pairs: list[str], problems: list[str]) -> dict[str, str]:
 
 def _warn(warnings: tuple[str, ...]) -> None:
     for warning in warnings:
-        typer.echo(f"warning: {warning}", err=True)
+        typer.echo(f"warning: {plain(warning)}", err=True)
 
 
 def _show_plan(job: "Plan", as_json: bool, quiet: bool) -> None:
@@ -279,10 +279,12 @@ def _show(report: "MergeReport", out: Path) -> None:
         f"{len(report.layers)} layers, rank {report.rank}, {report.dtype}, norm {report.norm:.4g}: "
         + _kept(report)
     )
-    if report.rank > 16:
+    if report.rank > SERVER_RANK:
+        cap = server_cap(report.rank)
+        serve = f"serve with --max-lora-rank {cap}, or " if cap else ""
         console.print(
-            f"rank {report.rank} is above vLLM's default limit: serve with a larger "
-            "--max-lora-rank, or merge with --rank 16 and see what that keeps"
+            f"vLLM serves rank {SERVER_RANK} unless told otherwise: {serve}merge with "
+            f"--rank {SERVER_RANK} and see what that keeps"
         )
     size = sum(file.stat().st_size for file in out.iterdir())
     console.print(

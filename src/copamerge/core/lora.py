@@ -130,4 +130,8 @@ def _stacked(factors: Sequence[Tensor]) -> Tensor:
     """A new float32 tensor. Unlike types are converted one by one: stack would promote them."""
     if len({factor.dtype for factor in factors}) > 1:
         factors = [factor.float() for factor in factors]
-    return torch.stack(list(factors)).float()
+    stack = torch.empty(
+        len(factors), *factors[0].shape, dtype=torch.float32, device=factors[0].device
+    )
+    # Into an output of the right type: one pass over the data instead of two.
+    return torch.stack(list(factors), out=stack)

@@ -27,13 +27,13 @@ REFUSED = {
     "use_dora": "DoRA rescales the whole weight by a trained magnitude, which needs the base "
     "weights; merge it into the base, or retrain without use_dora",
     "use_qalora": "QA-LoRA pools its input in groups, so B A is not its weight change",
-    "target_parameters": "LoRA on raw parameters (MoE experts) is stored in a layout that is not "
-    "read yet",
-    "trainable_token_indices": "trained token rows replace rows of the embedding and are not merged "
-    "yet",
+    "target_parameters": "LoRA on raw parameters (MoE experts) is stored in a layout that is "
+    "not read yet",
+    "trainable_token_indices": "trained token rows replace rows of the embedding and are not "
+    "merged yet",
     "layer_replication": "its layer names count replicated layers, not those of the base",
-    "alora_invocation_tokens": "an aLoRA adapter acts only after its invocation tokens; merged into "
-    "another it would always act",
+    "alora_invocation_tokens": "an aLoRA adapter acts only after its invocation tokens; merged "
+    "into another it would always act",
     "arrow_config": "Arrow routes tokens between experts; there is no single weight change",
     "use_bdlora": "block-diagonal LoRA is stored in a layout that is not read yet",
     "kasa_config": "KaSA puts a trained diagonal between B and A and changes the base weights",
@@ -155,7 +155,9 @@ def read_config(path: Path, *, allow_unknown: bool) -> tuple[LoraConfig, list[st
             f"{path}: not valid JSON ({str(error)[:100]}); download it again"
         ) from None
     if not isinstance(raw, dict):
-        raise AdapterError(f"{path}: holds a {type(raw).__name__}; expected an object of options")
+        raise AdapterError(
+            f"{path}: holds a {type(raw).__name__}; expected the options that PEFT writes, {{...}}"
+        )
 
     peft_type = raw.get("peft_type")
     if peft_type is None:

@@ -61,7 +61,8 @@ def _open_folder(
         raise AdapterError(_nothing_here(folder))
     if not weights:
         raise AdapterError(
-            f"{folder}: has {CONFIG} but no {' or '.join(WEIGHTS)}; copy or download the weights too"
+            f"{folder}: has {CONFIG} but no {' or '.join(WEIGHTS)}; "
+            "copy or download the weights too"
         )
     if not config.is_file():
         if alpha is None:

@@ -146,7 +146,8 @@ def _layer(
     if found.A is None or found.B is None:
         there, missing = ("lora_A", "lora_B") if found.B is None else ("lora_B", "lora_A")
         problems.append(
-            f"{where}: layer {name!r} has {there} but no {missing}; the file is incomplete"
+            f"{where}: layer {name!r} has {there} but no {missing}; the file is incomplete, "
+            "save or download it again"
         )
         return None
     A, B = headers[found.A].shape, headers[found.B].shape
@@ -187,8 +188,8 @@ def _layer(
         if A[0] != B[1]:
             if len(A) > 2 and A[0] % B[1] == 0:
                 problems.append(
-                    f"{place} is a grouped convolution (lora_A {A}, lora_B {B}); its B A is not one "
-                    "low-rank matrix, and merging it is not supported"
+                    f"{place} is a grouped convolution (lora_A {A}, lora_B {B}); its B A is not "
+                    "one low-rank matrix, and merging it is not supported"
                 )
             else:
                 problems.append(
@@ -202,8 +203,8 @@ def _layer(
         unit = rank
         if config.r and config.rank_of(name) != rank:
             problems.append(
-                f"{place} has rank {rank}, but its adapter_config.json says {config.rank_of(name)}; "
-                "weights and config are not of the same adapter"
+                f"{place} has rank {rank}, but its adapter_config.json says "
+                f"{config.rank_of(name)}; weights and config are not of the same adapter"
             )
             return None
     if found.bias and headers[found.bias].shape != (d_out,):
@@ -287,12 +288,14 @@ def _saved(
         header = file.headers[stored]
         if "lora_magnitude_vector" in name:
             problems.append(
-                f"{where}: {stored!r} is a DoRA magnitude, which needs the base weights to merge"
+                f"{where}: {stored!r} is a DoRA magnitude, which needs the base weights; "
+                "merge that adapter into the base, or retrain it without DoRA"
             )
             continue
         if "token_adapter" in name or "trainable_tokens" in name:
             problems.append(
-                f"{where}: {stored!r} holds trained token rows, which are not merged yet"
+                f"{where}: {stored!r} holds trained token rows, which are not merged yet; "
+                "leave the adapter out"
             )
             continue
         if ".original_module." in name:
@@ -318,7 +321,10 @@ def _saved(
     if odd:
         shown = ", ".join(repr(name) for name in odd[:SOME])
         more = f" and {len(odd) - SOME} more" if len(odd) > SOME else ""
-        problems.append(f"{where}: tensors that are not understood: {shown}{more}")
+        problems.append(
+            f"{where}: tensors that are not understood: {shown}{more}; every "
+            "tensor counts, so the adapter is not merged without them"
+        )
     return saved, ignored
 
 

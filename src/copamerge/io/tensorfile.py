@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import re
 import struct
 import zipfile
 from abc import ABC, abstractmethod
@@ -106,9 +107,10 @@ class SafetensorsFile(TensorFile):
         self.path = path
         self._used = 0
         try:
+            self._file: Any
             self._file = safe_open(path, framework="pt")
             headers = {}
-            for name in self._file.keys():  # noqa: SIM118 - not a mapping
+            for name in self._file.keys():
                 part = self._file.get_slice(name)
                 headers[name] = Header(
                     tuple(part.get_shape()), _dtype(path, name, part.get_dtype())
@@ -151,10 +153,10 @@ class TorchFile(TensorFile):
                 path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
             )
         except pickle.UnpicklingError as error:
-            reason = str(error).split("WeightsUnpickler error:")[-1].strip()
+            reason = _why_refused(str(error))
             raise AdapterError(
                 f"{path}: loading this pickle would run code or build unknown objects "
-                f"({_first_line(reason)}); refused. If you trust its author, load it where that "
+                f"({reason}); refused. If you trust its author, load it where that "
                 "does no harm and save its tensors as safetensors"
             ) from None
         except Exception as error:  # damaged bytes fail inside torch in every possible way
@@ -217,6 +219,13 @@ def _is_text(name: object) -> bool:
         return False
 
 
+def _why_refused(message: str) -> str:
+    """What torch's restricted unpickler met, without its advice to switch it off."""
+    if found := re.search(r"GLOBAL (\S+)", message) or re.search(r"Trying to (.+)", message):
+        return f"it uses {found[1]}"
+    return _first_line(message.split("WeightsUnpickler error:")[-1].strip())
+
+
 def _first_line(text: str) -> str:
     return (text.splitlines() or [""])[0][:100]
 
@@ -243,4 +252,5 @@ def _damage(path: Path, reason: str) -> str:
                     f"truncated: {size:,} bytes, but its header describes {8 + length + end:,}; "
                     "download it again"
                 )
-    return f"damaged or not a safetensors file ({reason}); download it again"
+    reason = reason.removeprefix("Error while deserializing header: ")
+    return f"damaged or not a safetensors file ({_first_line(reason)}); download it again"

@@ -8,11 +8,19 @@ from typing import Any
 import yaml
 
 from copamerge.core.adapter import Adapter
-from copamerge.merging.plan import SERVER_RANK, Plan
+from copamerge.merging.plan import Plan
 from copamerge.merging.report import MergeReport
+
+SERVER_RANK = 16
+"""vLLM's default `--max-lora-rank`."""
 
 VLLM_CAPS = (8, 16, 32, 64, 128, 256, 320, 512)
 """Values that vLLM accepts for --max-lora-rank."""
+
+
+def server_cap(rank: int) -> int | None:
+    """The smallest `--max-lora-rank` that serves this rank; None when vLLM has none."""
+    return next((cap for cap in VLLM_CAPS if cap >= rank), None)
 
 
 def model_card(plan: Plan, report: MergeReport) -> str:
@@ -96,7 +104,7 @@ def _numbers(report: MergeReport) -> list[str]:
 
 
 def _loading(report: MergeReport, base: str | None) -> list[str]:
-    cap = next((cap for cap in VLLM_CAPS if cap >= report.rank), None)
+    cap = server_cap(report.rank)
     name = base or "BASE"
     lines = [
         "```python",

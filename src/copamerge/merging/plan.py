@@ -16,8 +16,6 @@ from copamerge.merging.saved import SavedPlan, plan_saved
 from copamerge.recipe import Recipe, Source, places
 from copamerge.recipe.schedule import weight_at
 
-SERVER_RANK = 16
-"""vLLM's default `--max-lora-rank`."""
 HEADED = ("SEQ_CLS", "TOKEN_CLS", "QUESTION_ANS")
 """Task types for which PEFT adds the base's head to modules_to_save."""
 SOME = 3
@@ -205,18 +203,22 @@ def _common_layers(adapters: Sequence[Adapter], problems: list[str]) -> dict[str
             if (info.d_out, info.d_in) != (known.d_out, known.d_in):
                 misfits[adapter.label].append(
                     f"{adapter.label}: layer {name!r} is {info.d_out}x{info.d_in}, "
-                    f"not {known.d_out}x{known.d_in} as in {owner}"
+                    f"not {known.d_out}x{known.d_in} as in {owner}; are they of one base model?"
                 )
             elif (info.kind, info.kernel) != (known.kind, known.kernel):
                 misfits[adapter.label].append(
-                    f"{adapter.label}: layer {name!r} is {info.kind.value} {info.kernel or ''}, "
-                    f"not {known.kind.value} {known.kernel or ''} as in {owner}"
+                    f"{adapter.label}: layer {name!r} is {_form(info)}, not {_form(known)} as in "
+                    f"{owner}; are they of one base model?"
                 )
     for label, lines in misfits.items():
         problems += lines[:SOME]
         if len(lines) > SOME:
             problems.append(f"{label}: {len(lines) - SOME} more layers do not fit")
     return {name: info for name, (_, info) in sorted(first.items())}
+
+
+def _form(info: LayerInfo) -> str:
+    return f"{info.kind.value} {info.kernel}" if info.kernel else info.kind.value
 
 
 def _check_missing(

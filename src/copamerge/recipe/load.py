@@ -143,9 +143,7 @@ def _as_option(line: str) -> str:
     return f"--{field.replace('_', '-')}:{rest}" if known else line
 
 
-def _without(
-    content: Mapping[str, Any], places: Iterable[tuple[int | str, ...]]
-) -> dict[str, Any]:
+def _without(content: Mapping[str, Any], places: Iterable[tuple[int | str, ...]]) -> dict[str, Any]:
     """A recipe's fields but for those with problems."""
     rest = dict(content)
     sources = rest.get("adapters")
