@@ -1,6 +1,5 @@
 """Real adapters, and bases to load them on."""
 
-from functools import lru_cache
 from pathlib import Path
 
 import pytest
@@ -17,32 +16,30 @@ def real():
     return lambda *names: [REAL / name for name in names]
 
 
-@pytest.fixture(scope="session")
-def base():
-    """A base of the real architecture with random weights and few tokens; one at a time is kept."""
+@pytest.fixture(scope="module")
+def base(request):
+    """A base of the real architecture, random weights, few tokens; None where it would be too big.
 
-    @lru_cache(maxsize=1)
-    def of(name):
-        import transformers as t
+    Parametrised, so that pytest runs the tests of one base together and one is in memory.
+    """
+    if request.param is None:
+        return None
+    import transformers as t
 
-        few = {"vocab_size": 60, "max_position_embeddings": 20}
-        makers = {
-            "gpt2": lambda: t.GPT2LMHeadModel(t.GPT2Config(vocab_size=60, n_positions=20)),
-            "gpt2, 2 labels": lambda: t.GPT2ForSequenceClassification(
-                t.GPT2Config(vocab_size=60, n_positions=20, num_labels=2, pad_token_id=0)
-            ),
-            "roberta, 4 labels": lambda: t.RobertaForSequenceClassification(
-                t.RobertaConfig(**few, num_labels=4)
-            ),
-            "roberta, 5 labels": lambda: t.RobertaForSequenceClassification(
-                t.RobertaConfig(**few, num_labels=5)
-            ),
-            "distilbert, 2 labels": lambda: t.DistilBertForSequenceClassification(
-                t.DistilBertConfig(**few, num_labels=2)
-            ),
-        }
-        with torch.random.fork_rng():
-            torch.manual_seed(0)
-            return makers[name]().eval()
-
-    return of
+    gpt2 = {"vocab_size": 60, "n_positions": 20, "pad_token_id": 0}
+    bert = {"vocab_size": 60, "max_position_embeddings": 20}
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        match request.param.split(", "):
+            case ["gpt2"]:
+                model = t.GPT2LMHeadModel(t.GPT2Config(**gpt2))
+            case ["gpt2", labels]:
+                config = t.GPT2Config(**gpt2, num_labels=int(labels))
+                model = t.GPT2ForSequenceClassification(config)
+            case ["roberta", labels]:
+                config = t.RobertaConfig(**bert, num_labels=int(labels))
+                model = t.RobertaForSequenceClassification(config)
+            case ["distilbert", labels]:
+                config = t.DistilBertConfig(**bert, num_labels=int(labels))
+                model = t.DistilBertForSequenceClassification(config)
+    return model.eval()

@@ -139,16 +139,12 @@ FAN_IN_FAN_OUT = "ignore:fan_in_fan_out is set to:UserWarning"
 def test_fan_in_fan_out_does_not_matter(targets, flags, tmp_path):
     folders = []
     for i, flag in enumerate(flags):
-        folders.append(
-            make(seeded(Shelf), tmp_path / str(i), seed=i, target_modules=targets, r=2)
-        )
+        folders.append(make(seeded(Shelf), tmp_path / str(i), seed=i, target_modules=targets, r=2))
         edit_config(folders[i], fan_in_fan_out=flag)
 
     out, _ = merged_to(tmp_path / "out", folders, (0.5, -2.0))
 
-    assert_weighted_sum(
-        shelf_effect(out), [shelf_effect(f) for f in folders], (0.5, -2.0), RTOL
-    )
+    assert_weighted_sum(shelf_effect(out), [shelf_effect(f) for f in folders], (0.5, -2.0), RTOL)
 
 
 @pytest.mark.parametrize("dtypes", [("bfloat16",) * 2, ("float16",) * 2, ("bfloat16", "float16")])
@@ -505,9 +501,7 @@ def test_an_embedding_that_peft_saves_beside_its_factors_is_kept(tmp_path):
         folders = [make(base(), tmp_path / str(i), seed=i, **config) for i in range(2)]
         models = [loaded(base(), f) for f in folders]
 
-        out, report = merged_to(
-            tmp_path / "out", folders, (1.0, -0.5), modules_to_save="first"
-        )
+        out, report = merged_to(tmp_path / "out", folders, (1.0, -0.5), modules_to_save="first")
 
         assert [s.tensor for s in report.saved] == ["model.embed_tokens.weight"]
         merged = loaded(base(), out)

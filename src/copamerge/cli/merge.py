@@ -259,6 +259,8 @@ def _show(report: "MergeReport", out: Path) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from copamerge.merging.card import SERVER_RANK, server_cap
+
     console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
     console.print(f"merged with {_method_line(report.method)}")
     table = Table(box=None, pad_edge=False)
