@@ -120,7 +120,7 @@ def inspect_adapters(names: Sequence[str], *, alpha: float | None = None) -> Ins
             )
     for one, other in combinations(summaries, 2):
         if one.sha256 == other.sha256:
-            warnings.append(f"{one.adapter} and {other.adapter}: byte for byte the same weights")
+            warnings.append(f"{other.adapter}: byte for byte the same weights as {one.adapter}")
     return Inspection(
         adapters=summaries,
         relations=tuple(

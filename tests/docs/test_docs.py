@@ -4,11 +4,11 @@ import re
 
 import pytest
 import yaml
-from tests.makers import make_adapter
 
 from copamerge.merging import plan
 from copamerge.methods import METHODS
 from copamerge.recipe import load_recipe, recipe_from
+from makers import make_adapter
 
 PAGES = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs"]
 COMMANDS = ("merge", "inspect", "methods")

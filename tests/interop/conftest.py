@@ -1,5 +1,6 @@
 """Real adapters, and bases to load them on."""
 
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -16,30 +17,51 @@ def real():
     return lambda *names: [REAL / name for name in names]
 
 
-@pytest.fixture(scope="module")
-def base(request):
-    """A base of the real architecture, random weights, few tokens; None where it would be too big.
+@pytest.fixture(scope="session")
+def base():
+    """A base of the real architecture by name, as in `gpt2` or `roberta, 5` with its labels.
 
-    Parametrised, so that pytest runs the tests of one base together and one is in memory.
+    Weights are random and tokens few. Each family is built once, and its bases share the layers.
     """
-    if request.param is None:
-        return None
+    families = cache(_family)
+
+    def of(name):
+        family, _, labels = name.partition(", ")
+        return families(family)(int(labels or 0)).eval()
+
+    return of
+
+
+def _family(name):
     import transformers as t
 
     gpt2 = {"vocab_size": 60, "n_positions": 20, "pad_token_id": 0}
     bert = {"vocab_size": 60, "max_position_embeddings": 20}
+
+    def gpt2_with(labels):
+        if not labels:
+            return whole
+        classifier = t.GPT2ForSequenceClassification(
+            t.GPT2Config(**gpt2, n_layer=0, num_labels=labels)
+        )
+        classifier.transformer = whole.transformer
+        return classifier
+
+    def roberta_with(labels):
+        whole.classifier.out_proj = torch.nn.Linear(768, labels)
+        return whole
+
+    def distilbert_with(labels):
+        whole.classifier = torch.nn.Linear(768, labels)
+        return whole
+
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        match request.param.split(", "):
-            case ["gpt2"]:
-                model = t.GPT2LMHeadModel(t.GPT2Config(**gpt2))
-            case ["gpt2", labels]:
-                config = t.GPT2Config(**gpt2, num_labels=int(labels))
-                model = t.GPT2ForSequenceClassification(config)
-            case ["roberta", labels]:
-                config = t.RobertaConfig(**bert, num_labels=int(labels))
-                model = t.RobertaForSequenceClassification(config)
-            case ["distilbert", labels]:
-                config = t.DistilBertConfig(**bert, num_labels=int(labels))
-                model = t.DistilBertForSequenceClassification(config)
-    return model.eval()
+        if name == "gpt2":
+            whole = t.GPT2LMHeadModel(t.GPT2Config(**gpt2))
+            return gpt2_with
+        if name == "roberta":
+            whole = t.RobertaForSequenceClassification(t.RobertaConfig(**bert))
+            return roberta_with
+        whole = t.DistilBertForSequenceClassification(t.DistilBertConfig(**bert))
+        return distilbert_with

@@ -196,7 +196,7 @@ def assert_close(got, want, rtol, name=""):
 
 @contextmanager
 def attached(base, folder):
-    """PEFT's model of the adapter on a base that is shared, given back as it was (but for biases)."""
+    """PEFT's model of the adapter on a base that is shared, given back but for biases."""
     model = PeftModel.from_pretrained(base, folder).eval()
     try:
         yield model

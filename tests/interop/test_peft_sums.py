@@ -5,10 +5,6 @@ from functools import cache
 
 import pytest
 import torch
-from peft import PeftModel
-from safetensors.torch import load_file
-
-import copamerge
 from judge import (
     SHAPES,
     Attention,
@@ -23,6 +19,10 @@ from judge import (
     seeded,
     shelf_effect,
 )
+from peft import PeftModel
+from safetensors.torch import load_file
+
+import copamerge
 
 pytestmark = pytest.mark.interop
 

@@ -1,11 +1,11 @@
 import pytest
 import torch
-from tests.makers import LAYERS, Q0, make_adapter
 
 from copamerge.errors import PlanError
 from copamerge.merging import plan
 from copamerge.merging.plan import same_base
 from copamerge.recipe import recipe_from
+from makers import LAYERS, Q0, make_adapter
 
 
 def planned(*adapters, **recipe):

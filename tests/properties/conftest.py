@@ -1,12 +1,8 @@
 """The Hypothesis profiles: the same examples on every push, many new ones on request."""
 
 import os
-import sys
-from pathlib import Path
 
 from hypothesis import HealthCheck, settings
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 
 settings.register_profile("push", max_examples=25, deadline=None, derandomize=True, database=None)
 settings.register_profile(

@@ -9,7 +9,7 @@ from hypothesis import given
 from copamerge.core.delta import Dense, LowRank
 from copamerge.methods import METHODS, Law, MergeMethod, method_from
 from copamerge.testing import check_law, check_method
-from strategies import random_stack, stacks
+from strategies import random_stack, stack_arguments
 
 SETTINGS = [
     {"name": "copa"},
@@ -58,9 +58,9 @@ def named(setting):
 
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=named)
-@given(stack=stacks())
-def test_promised_laws_hold(setting, stack):
-    method = method_from(setting)
+@given(arguments=stack_arguments())
+def test_promised_laws_hold(setting, arguments):
+    method, stack = method_from(setting), random_stack(**arguments)
     for law in method.promises():
         check_law(method, law, stack)
 

@@ -180,8 +180,14 @@ def merge(
         _show_plan(job, as_json, quiet)
         return
     assert out is not None
-    with _LateBar(quiet or as_json) as bar:
-        report = merge_to_folder(job, out, device=where, overwrite=overwrite, progress=bar.update)
+    try:
+        with _LateBar(quiet or as_json) as bar:
+            report = merge_to_folder(
+                job, out, device=where, overwrite=overwrite, progress=bar.update
+            )
+    except KeyboardInterrupt:
+        typer.echo("interrupted; nothing was written", err=True)
+        raise typer.Exit(130) from None
     _warn(report.warnings)
     if as_json:
         typer.echo(report.model_dump_json(indent=2))

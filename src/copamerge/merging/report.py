@@ -156,15 +156,17 @@ def merge_report(
     )
     warnings = list(plan.warnings)
     seen: dict[str, str] = {}
-    for part in inputs:
+    for part, adapter in zip(inputs, plan.adapters, strict=True):
         if part.delta_norm == 0.0:
             warnings.append(
                 f"{part.adapter}: its delta is zero in every layer (lora_B never trained?); "
                 "it adds nothing"
             )
-        key = str(sorted(part.sha256.items()))
+        key = part.sha256[adapter.files[0].name]
         if key in seen:
-            warnings.append(f"{part.adapter}: byte for byte the same adapter as {seen[key]}")
+            warnings.append(
+                f"{part.adapter}: byte for byte the same weights as {seen[key]}; it counts twice"
+            )
         seen.setdefault(key, part.adapter)
     whole = sum(x.norm**2 / x.energy_kept for x in layers if x.energy_kept)
     kept = {x.layer: x.energy_kept for x in layers if x.energy_kept is not None}

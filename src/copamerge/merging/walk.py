@@ -140,6 +140,12 @@ def _merge_layer(plan: Plan, layer: LayerPlan, stack: FactorStack) -> MergedLaye
             "smaller weights or a smaller scale would keep them in range"
         )
     geometry = cosines(LowRank(factors.A, factors.B), stack.A, stack.B)
+    norms = [geometry.norm, *geometry.input_norms]
+    if not all(map(math.isfinite, norms)):
+        raise CopamergeError(
+            f"layer {layer.name!r}: a delta, of an input or merged, is too large to be measured in "
+            "float32; are the adapters' values and their lora_alpha sane?"
+        )
     return MergedLayer(layer, factors, bias, geometry)
 
 

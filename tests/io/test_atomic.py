@@ -1,0 +1,280 @@
+"""An output folder is there whole or not at all, whatever happens while it is written."""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+import copamerge
+from conftest import tree
+from copamerge.errors import OutputError
+from copamerge.io._atomic import MARK, whole_folder
+from copamerge.io.write import AdapterWriter
+from makers import make_adapter
+
+MERGE = "from copamerge.cli import run; run()"
+
+
+@pytest.fixture
+def pair(tmp_path):
+    return make_adapter(tmp_path / "a"), make_adapter(tmp_path / "b", seed=1)
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+# --- the folder ----------------------------------------------------------------------------------
+
+
+def test_nothing_is_visible_before_the_end(tmp_path):
+    with whole_folder(tmp_path / "deep" / "out") as folder:
+        (folder / "x").write_text("1")
+        assert not (tmp_path / "deep" / "out").exists()
+        assert folder.parent == tmp_path / "deep"
+
+    assert names(tmp_path / "deep") == ["out"] and names(tmp_path / "deep" / "out") == ["x"]
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, OSError])
+def test_an_error_leaves_nothing_not_even_folders_above(tmp_path, error):
+    with pytest.raises((error, OutputError)), whole_folder(tmp_path / "new" / "deep" / "out") as f:
+        (f / "x").write_text("1")
+        raise error
+
+    assert names(tmp_path) == []
+
+
+def test_folders_above_that_were_there_stay(tmp_path):
+    (tmp_path / "mine").mkdir()
+
+    with pytest.raises(RuntimeError), whole_folder(tmp_path / "mine" / "new" / "out"):
+        raise RuntimeError
+
+    assert names(tmp_path) == ["mine"] and names(tmp_path / "mine") == []
+
+
+def test_a_failed_overwrite_keeps_what_was_there(tmp_path, pair, monkeypatch):
+    copamerge.merge(pair).save_pretrained(tmp_path / "out")
+    before = tree(tmp_path)
+    monkeypatch.setattr(AdapterWriter, "verify", _fail)
+
+    with pytest.raises(OutputError, match="No space left"):
+        copamerge.merge(pair, "ties").save_pretrained(tmp_path / "out", overwrite=True)
+
+    assert tree(tmp_path) == before
+
+
+def _fail(*_):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_permissions_are_a_users_own(tmp_path):
+    with whole_folder(tmp_path / "out"):
+        pass
+    (tmp_path / "plain").mkdir()
+
+    assert (tmp_path / "out").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_leftovers_of_the_dead_are_swept_those_of_the_living_and_others_stay(tmp_path):
+    dead = tmp_path / f".out[1]{MARK}abcdefgh"
+    other = tmp_path / f".other{MARK}abcdefgh"
+    mine = tmp_path / f".out[1]{MARK}my-own-notes"
+    for folder in (dead, other, mine):
+        folder.mkdir()
+        (folder / "x").write_text("1")
+
+    with whole_folder(tmp_path / "out[1]") as living, whole_folder(tmp_path / "out[1]x"):
+        with pytest.raises(OutputError), whole_folder(tmp_path / "out[1]"):
+            assert living.exists()
+            raise OSError
+
+    assert names(tmp_path) == [other.name, mine.name, "out[1]", "out[1]x"]
+
+
+# --- killed --------------------------------------------------------------------------------------
+
+
+def test_a_killed_merge_leaves_no_output_and_the_next_one_sweeps(tmp_path, pair, copamerge_cli):
+    before = tree(tmp_path)
+    # The writer stops for good when the first tensor is on disk, and is killed there.
+    code = (
+        "import time\nfrom copamerge.io.write import AdapterWriter\nwrite = AdapterWriter.write\n"
+        "def slow(self, *tensor):\n    write(self, *tensor)\n"
+        "    print('written', flush=True)\n    time.sleep(60)\n"
+        "AdapterWriter.write = slow\n" + MERGE
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, "merge", *map(str, pair), "-o", str(tmp_path / "out")],
+        stdout=subprocess.PIPE,
+    )
+    with process:
+        assert process.stdout.readline() == b"written\n"
+        process.send_signal(signal.SIGKILL)
+
+    assert process.returncode == -signal.SIGKILL
+    (left,) = set(names(tmp_path)) - {"a", "b"}
+    assert left.startswith(f".out{MARK}") and not (tmp_path / "out").exists()
+    assert {k: v for k, v in tree(tmp_path).items() if not k.startswith(".")} == before
+
+    assert copamerge_cli("merge", *pair, "-o", tmp_path / "out").code == 0
+    assert names(tmp_path) == ["a", "b", "out"]
+
+
+def test_ctrl_c_in_a_shell_cleans_up(tmp_path, pair, untouched):
+    untouched()
+    code = (
+        "import time\nfrom copamerge.io.write import AdapterWriter\n"
+        "def slow(self, *tensor):\n    print('writing', flush=True)\n    time.sleep(2)\n"
+        "AdapterWriter.write = slow\n" + MERGE
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, "merge", *map(str, pair), "-o", str(tmp_path / "out")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    with process:
+        assert process.stdout.readline() == b"writing\n"
+        time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        said = process.stderr.read().decode()
+
+    assert process.returncode == 130
+    assert "interrupted; nothing was written" in said and "Traceback" not in said
+
+
+# --- the disk ------------------------------------------------------------------------------------
+
+
+def test_a_full_disk_is_a_sentence(tmp_path, pair, copamerge_cli, untouched, monkeypatch):
+    untouched()
+    monkeypatch.setattr(os, "pwrite", _fail)
+
+    ran = copamerge_cli("merge", *pair, "-o", tmp_path / "new" / "out")
+
+    assert ran.code == 2
+    assert ran.err == (
+        f"error: {tmp_path / 'new' / 'out'}: writing failed: No space left on device (free some "
+        "space, or choose another output); nothing was left there\n"
+    )
+
+
+def test_a_disk_that_fills_up_halfway(tmp_path, pair, copamerge_cli, untouched, monkeypatch):
+    untouched()
+    pwrite, calls = os.pwrite, []
+
+    def fills_up(*args):
+        calls.append(args)
+        return pwrite(*args) if len(calls) < 5 else _fail()
+
+    monkeypatch.setattr(os, "pwrite", fills_up)
+
+    ran = copamerge_cli("merge", *pair, "-o", tmp_path / "out")
+
+    assert ran.code == 2 and "No space left on device" in ran.err and len(calls) >= 5
+
+
+def test_a_limit_of_the_system_is_a_sentence(tmp_path, pair, untouched):
+    untouched()
+    code = (
+        "import resource, signal\nsignal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (512, 512))\n" + MERGE
+    )
+
+    ran = subprocess.run(
+        [sys.executable, "-B", "-c", code, "merge", *map(str, pair), "-o", str(tmp_path / "out")],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert ran.returncode == 2 and "Traceback" not in ran.stderr
+    assert "writing failed: File too large (free some space" in ran.stderr
+
+
+@pytest.mark.parametrize("name", ["merge.json", "README.md", "adapter_config.json"])
+def test_no_file_is_written_by_halves(tmp_path, pair, copamerge_cli, untouched, monkeypatch, name):
+    from pathlib import Path
+
+    untouched()
+    write_text = Path.write_text
+
+    def full(self, *args, **kwargs):
+        return _fail() if self.name == name else write_text(self, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "write_text", full)
+
+    ran = copamerge_cli("merge", *pair, "-o", tmp_path / "out")
+
+    assert ran.code == 2 and "No space left on device" in ran.err
+
+
+def test_short_writes_are_continued(tmp_path, pair, monkeypatch):
+    pwrite = os.pwrite
+    monkeypatch.setattr(os, "pwrite", lambda fd, data, at: pwrite(fd, bytes(data)[:7], at))
+    shapes = {"x": ((5, 3), torch.float32)}
+    x = torch.arange(15.0).view(5, 3)
+
+    with pytest.raises(OutputError):
+        # The header comes in one write: a short one must not pass unnoticed.
+        writer = AdapterWriter(tmp_path / "one.safetensors", shapes)
+        writer.write("x", x)
+        writer.close()
+        writer.verify()
+
+
+def test_a_lying_disk_is_found_out(tmp_path, pair, copamerge_cli, untouched, monkeypatch):
+    untouched()
+    pwrite = os.pwrite
+
+    def flips_a_bit(fd, data, at):
+        data = bytearray(data)
+        data[-1] ^= 1 if at else 0
+        return pwrite(fd, data, at)
+
+    monkeypatch.setattr(os, "pwrite", flips_a_bit)
+
+    ran = copamerge_cli("merge", *pair, "-o", tmp_path / "out")
+
+    assert ran.code == 2
+    assert "reads back differently from what was written" in ran.err and "the disk" in ran.err
+
+
+def test_a_read_that_ends_early_is_found_out(tmp_path, pair, copamerge_cli, untouched, monkeypatch):
+    untouched()
+    monkeypatch.setattr(os, "preadv", lambda *_: 0)
+
+    ran = copamerge_cli("merge", *pair, "-o", tmp_path / "out")
+
+    assert ran.code == 2 and "reads back differently" in ran.err
+
+
+def test_a_damaged_header_is_found_out(tmp_path):
+    writer = AdapterWriter(tmp_path / "x.safetensors", {"x": ((2,), torch.float32)})
+    writer.write("x", torch.ones(2))
+    writer.close()
+    data = bytearray((tmp_path / "x.safetensors").read_bytes())
+    data[data.index(b'"x"') + 1] = ord("y")
+    (tmp_path / "x.safetensors").write_bytes(data)
+
+    with pytest.raises(OutputError, match="the header reads back differently"):
+        writer.verify()
+
+
+def test_an_input_that_vanishes_is_named(tmp_path, pair, copamerge_cli, monkeypatch):
+    from copamerge.io import tensorfile
+
+    monkeypatch.setattr(tensorfile, "RECYCLE_AFTER", 0)
+    plan = copamerge.plan(copamerge.Recipe(adapters=[str(path) for path in pair]))
+    (pair[0] / "adapter_model.safetensors").write_bytes(b"gone")
+
+    with pytest.raises(copamerge.AdapterError, match="a/adapter_model.safetensors: changed while"):
+        for adapter in plan.adapters:
+            for layer in adapter.layers:
+                adapter.module(layer)
