@@ -1,6 +1,5 @@
 """What all tests share: checked shapes, a command line in process, no way to the network."""
 
-import hashlib
 import io
 import sys
 from collections.abc import Callable, Iterator
@@ -16,6 +15,8 @@ from jaxtyping import install_import_hook
 install_import_hook(["copamerge.core", "copamerge.methods"], "beartype.beartype")
 
 sys.path.insert(0, str(Path(__file__).parent))
+
+from makers import tree  # noqa: E402 - found by the line above, after the hook
 
 
 @dataclass(frozen=True)
@@ -58,14 +59,3 @@ def untouched(tmp_path: Path) -> Iterator[Callable[[], None]]:
 
     yield remember
     assert tree(tmp_path) == before
-
-
-def tree(folder: Path) -> dict[str, str]:
-    """Every path below a folder, with a hash of its content."""
-    return {str(path.relative_to(folder)): _content(path) for path in sorted(folder.rglob("*"))}
-
-
-def _content(path: Path) -> str:
-    if path.is_symlink():
-        return f"-> {path.readlink()}"
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "not a file"

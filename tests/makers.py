@@ -1,5 +1,6 @@
 """Small valid PEFT folders, made without PEFT: what tests merge, and what attacks damage."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -96,3 +97,14 @@ def write_config(path: Path, layers: Mapping[str, tuple[int, int]] = LAYERS, **c
     file = path / "adapter_config.json"
     file.write_text(json.dumps({k: v for k, v in content.items() if v is not ...}, indent=2))
     return file
+
+
+def tree(folder: Path) -> dict[str, str]:
+    """Every path below a folder, with a hash of its content."""
+    return {str(path.relative_to(folder)): _content(path) for path in sorted(folder.rglob("*"))}
+
+
+def _content(path: Path) -> str:
+    if path.is_symlink():
+        return f"-> {path.readlink()}"
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "not a file"

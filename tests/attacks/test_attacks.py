@@ -1,11 +1,14 @@
 """Every damaged or hostile adapter is refused in words, and nothing else happens."""
 
+import random
+
 import pytest
 import torch
 from hostile import ATTACKS, MARKER
 
 import copamerge
 from copamerge.errors import AdapterError, CopamergeError, PlanError, RecipeError
+from copamerge.io import open_adapter
 from makers import LAYERS, PREFIX, Q0, b_of, factors, make_adapter, save_tensors
 
 ONLY_TOGETHER = ("other_shape", "other_kind", "other_base", "full_modules")
@@ -305,3 +308,29 @@ def test_recipe_errors_are_value_errors():
     with pytest.raises(ValueError):
         copamerge.merge(["a"], "tis")
     assert issubclass(RecipeError, CopamergeError) and Q0 in factors.__defaults__[0]
+
+
+# --- damage of no particular kind ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["safetensors", "bin", "legacy"])
+def test_damage_anywhere_ends_in_a_sentence_or_in_an_adapter(tmp_path, kind):
+    path = make_adapter(tmp_path / "a", weights="safetensors" if kind == "safetensors" else "bin")
+    (file,) = path.glob("adapter_model.*")
+    if kind == "legacy":
+        torch.save(factors(), file, _use_new_zipfile_serialization=False)
+    whole, rng = file.read_bytes(), random.Random(0)
+    damaged = [whole[: len(whole) * i // 40] for i in range(40)]
+    for _ in range(120):
+        copy = bytearray(whole)
+        copy[rng.randrange(min(len(copy), 1200))] = rng.randrange(256)
+        damaged.append(bytes(copy))
+
+    for content in damaged:
+        file.write_bytes(content)
+        try:
+            adapter = open_adapter(str(path))
+            for layer in adapter.layers:
+                adapter.module(layer)
+        except AdapterError as error:
+            assert error.problems and all(str(path) in line for line in error.problems)

@@ -11,12 +11,11 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from conftest import tree
 from copamerge.cli._app import spread_weights
 from copamerge.errors import RecipeError
 from copamerge.io.tensorfile import SafetensorsFile
 from copamerge.recipe import load_recipe
-from makers import LAYERS, make_adapter
+from makers import LAYERS, make_adapter, tree
 
 
 @pytest.fixture

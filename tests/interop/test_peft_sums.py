@@ -24,7 +24,11 @@ from safetensors.torch import load_file
 
 import copamerge
 
-pytestmark = pytest.mark.interop
+pytestmark = [
+    pytest.mark.interop,
+    # PATTERNS has such a key on purpose: its being ignored is what is tested.
+    pytest.mark.filterwarnings("ignore:The following alpha_pattern keys did not match .* ..in.].$"),
+]
 
 # PEFT's results are taken in float64; what is left is our rounding of B to float32 (6e-8).
 RTOL = 1e-6
@@ -34,7 +38,8 @@ SVD_RTOL = 1e-5
 LINEAR = ["lin", "out"]  # "lin" names two layers: lin and block.lin
 PATTERNS = {
     "rank_pattern": {"block.lin": 2, "out": 5},
-    "alpha_pattern": {"lin": 7, "block.lin": 1},  # the first key that matches is used
+    # The first key that matches is used, and "in" is a whole name: it does not match "lin".
+    "alpha_pattern": {"lin": 7, "block.lin": 1, "in": 11},
 }
 REGEX = {
     "rank_pattern": {"^lin": 5, r"block\.(lin|out)": 2},
@@ -536,6 +541,23 @@ def test_peft_weighs_rslora_wrongly_where_we_do_not(shelves, tmp_path):
         pytest.skip("this PEFT weighs rsLoRA adapters right")
     # conventions.md 2.1: 0.21 multiplies by sqrt of the merged rank, 6, once too often.
     assert errors == pytest.approx([6**0.5 - 1] * len(errors), rel=1e-4)
+
+
+def test_a_layer_named_like_the_end_of_another_leaves_the_other_as_it_is(tmp_path):
+    """PEFT takes a name in target_modules for an ending: `lin` also reaches `block.lin`.
+
+    The file has nothing for it, so PEFT warns, and adapts it by zero.
+    """
+    folder = make(seeded(Shelf), tmp_path / "a", seed=1, target_modules="lin", r=2, lora_alpha=3)
+
+    out, _ = merged_to(tmp_path / "out", [folder], [0.5])
+
+    with pytest.warns(UserWarning, match="missing adapter keys .*block.lin"):
+        model = PeftModel.from_pretrained(seeded(Shelf), out)
+    found, want = deltas(model.double()), deltas(loaded(seeded(Shelf), folder))
+    assert found.keys() == {"lin", "block.lin"}
+    assert_close(found["lin"], 0.5 * want["lin"], RTOL)
+    assert float(found["block.lin"].norm()) == 0.0
 
 
 def test_every_kind_of_layer_is_covered():

@@ -180,7 +180,7 @@ def test_a_config_with_a_byte_order_mark_is_named(tmp_path):
     text = (path / "adapter_config.json").read_text()
     (path / "adapter_config.json").write_text(text, encoding="utf-8-sig")
 
-    with pytest.raises(AdapterError, match="not valid JSON.*BOM"):
+    with pytest.raises(AdapterError, match=r"not valid JSON.*BOM"):
         open_adapter(str(path))
 
 

@@ -3,7 +3,7 @@ import torch
 
 from copamerge.errors import PlanError
 from copamerge.merging import plan
-from copamerge.merging.plan import same_base
+from copamerge.merging.bases import same_base
 from copamerge.recipe import recipe_from
 from makers import LAYERS, Q0, make_adapter
 

@@ -83,7 +83,7 @@ class AdapterWriter:
         self._header, self._offsets, size = _layout(self._shapes)
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666)
         try:
-            os.pwrite(self._file, self._header, 0)
+            self._put(self._header, 0)
             os.truncate(self._file, len(self._header) + size)
         except OSError:
             os.close(self._file)
@@ -99,9 +99,7 @@ class AdapterWriter:
         assert tensor.shape == shape and tensor.dtype == dtype, (name, tensor.shape, shape)
         meant = tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()
         start = len(self._header) + self._offsets[name]
-        done = 0
-        while done < len(meant):
-            done += os.pwrite(self._file, memoryview(meant.data)[done:], start + done)
+        self._put(meant.data, start)
         there = np.empty_like(meant)
         done = 0
         while done < len(meant):
@@ -115,6 +113,11 @@ class AdapterWriter:
                 "the disk or its file system is at fault"
             )
         self._pending.discard(name)
+
+    def _put(self, data: bytes | memoryview, start: int) -> None:
+        done = 0
+        while done < len(data):  # the system may take less than it is given
+            done += os.pwrite(self._file, memoryview(data)[done:], start + done)
 
     def close(self) -> None:
         """Flush to disk; may be called again."""
@@ -134,9 +137,8 @@ class AdapterWriter:
         assert not self._pending, f"announced but never written: {sorted(self._pending)[:3]}"
         with self._path.open("rb") as file:
             header = file.read(len(self._header))
-        there = open_tensors(self._path).headers
         meant = {name: Header(*shape) for name, shape in self._shapes.items()}
-        if header != self._header or dict(there) != meant:
+        if header != self._header or dict(open_tensors(self._path).headers) != meant:
             raise OutputError(
                 f"{self._path}: the header reads back differently from what was written"
             )

@@ -1,6 +1,5 @@
 """From a recipe to a plan: headers open, everything fits, nothing computed yet."""
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from copamerge.core.adapter import Adapter, Kind, LayerInfo
 from copamerge.core.delta import Energy
 from copamerge.errors import AdapterError, PlanError
 from copamerge.io import LayerShape, open_adapter
+from copamerge.merging.bases import base_of
 from copamerge.merging.saved import SavedPlan, plan_saved
 from copamerge.recipe import Recipe, Source, places
 from copamerge.recipe.schedule import weight_at
@@ -75,7 +75,7 @@ def plan(recipe: Recipe) -> Plan:
     adapters = open_all(recipe)
     problems: list[str] = []
     warnings = [f"{a.label}: {note}" for a in adapters for note in a.notes]
-    base_model = _base(recipe, adapters, problems, warnings)
+    base_model = base_of(recipe, adapters, problems, warnings)
     infos = _common_layers(adapters, problems)
     _check_missing(recipe, adapters, infos, problems, warnings)
     layers, silent = _layers(recipe, adapters, infos, problems)
@@ -118,7 +118,7 @@ def open_all(recipe: Recipe) -> tuple[Adapter, ...]:
         except AdapterError as error:
             problems += error.problems
     if problems:
-        _base(recipe, adapters, problems, [])
+        base_of(recipe, adapters, problems, [])
         _check_missing(recipe, adapters, _common_layers(adapters, problems), problems, [])
         raise AdapterError(dict.fromkeys(problems))
     return tuple(adapters)
@@ -136,61 +136,6 @@ def _open_one(recipe: Recipe, source: Source) -> Adapter:
 
 def _of(layer: LayerPlan, adapters: Sequence[Adapter]) -> list[Adapter]:
     return [adapters[i] for i in layer.present]
-
-
-def base_key(name: str) -> str:
-    """A base model's name as compared: case, slashes and local folders do not matter.
-
-    A path into a Hub cache is its Hub id; any other path is its last folder.
-    """
-    name = name.strip().replace("\\", "/").rstrip("/")
-    if cached := re.search(r"models--([^/]+?)--([^/]+?)(?:/snapshots/|$)", name):
-        return f"{cached[1]}/{cached[2]}".casefold()
-    is_path = name.startswith(("/", ".", "~")) or name.count("/") > 1 or ":" in name
-    return (name.rpartition("/")[2] if is_path else name).casefold()
-
-
-def same_base(one: str, other: str) -> bool:
-    """Whether two names mean one base: equal as compared, or a bare name and its Hub id."""
-    a, b = base_key(one), base_key(other)
-    if a == b:
-        return True
-    bare = "/" not in a or "/" not in b
-    return bare and a.rpartition("/")[2] == b.rpartition("/")[2]
-
-
-def _base(
-    recipe: Recipe, adapters: Sequence[Adapter], problems: list[str], warnings: list[str]
-) -> str | None:
-    named = [(a.label, a.base_model) for a in adapters if a.base_model]
-    if recipe.base_model:
-        named.insert(0, ("the recipe", recipe.base_model))
-    if not named:
-        if len(adapters) > 1:
-            warnings.append("no adapter names its base model; taken to be the same one")
-        return None
-    warnings += [
-        f"{a.label}: names no base model; taken to fit the others"
-        for a in adapters
-        if not a.base_model
-    ]
-    who, first = named[0]
-    differing = [(label, base) for label, base in named[1:] if not same_base(base, first)]
-    if differing and not recipe.allow_different_bases:
-        problems += [
-            f"{label}: its base model is {base!r}, but that of {who} is {first!r}; "
-            "if they are the same weights, add --allow-different-bases"
-            for label, base in differing
-        ]
-    warnings += [
-        f"{label}: base model {base!r} differs from {first!r}, allowed"
-        for label, base in differing
-        if recipe.allow_different_bases
-    ]
-    revisions = {str(a.config["revision"]) for a in adapters if a.config.get("revision")}
-    if len(revisions) > 1:
-        warnings.append(f"the adapters name different revisions of the base: {sorted(revisions)}")
-    return first
 
 
 def _common_layers(adapters: Sequence[Adapter], problems: list[str]) -> dict[str, LayerInfo]:
