@@ -105,7 +105,8 @@ def test_a_killed_merge_leaves_no_output_and_the_next_one_sweeps(tmp_path, pair,
     before = tree(tmp_path)
     # The writer stops for good when the first tensor is on disk, and is killed there.
     code = (
-        "import os, time\nfrom copamerge.io.write import AdapterWriter\nwrite = AdapterWriter.write\n"
+        "import os, time\nfrom copamerge.io.write import AdapterWriter\n"
+        "write = AdapterWriter.write\n"
         "def slow(self, *tensor):\n    write(self, *tensor)\n"
         "    os.write(1, b'written\\n')\n    time.sleep(60)\n"
         "AdapterWriter.write = slow\n" + MERGE
