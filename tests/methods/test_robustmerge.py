@@ -110,7 +110,7 @@ def test_golden_i_keeps_13109_of_a_16_by_4096_tensor():
 def test_golden_ii_clamp_lifts_all_but_the_top_fifth(r, clamped):
     S = torch.arange(1.0, r + 1).double()
 
-    assert RobustMerge()._clamped(S).tolist() == clamped
+    assert RobustMerge()._clamped(S[None])[0].tolist() == clamped
     assert released.clamp(S[None])[0].tolist() == clamped
 
 
@@ -160,7 +160,7 @@ def test_a_zero_row_takes_no_part_in_the_clamp():
     S = torch.tensor([0.0, 1.0, 2.0, 3.0, 4.0, 5.0]).double()
 
     # Of the five present the fifth is the first of the top fifth; of six it would be the fourth.
-    assert RobustMerge()._clamped(S).tolist() == [0, 5, 5, 5, 5, 5]
+    assert RobustMerge()._clamped(S[None])[0].tolist() == [0, 5, 5, 5, 5, 5]
 
 
 def test_weights_scale_terms_of_b_only():

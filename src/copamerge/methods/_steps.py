@@ -5,6 +5,7 @@ from itertools import repeat
 from typing import Literal, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -85,7 +86,7 @@ def keep_from_each(
     kept = _keep_reaching(x, thresholds)
     for i, (threshold, spare) in enumerate(zip(thresholds, spares, strict=True)):
         if spare and threshold > 0:
-            kept[i].view(-1)[_ties(x[i], threshold)[-spare:]] = 0
+            kept[i].view(-1)[_last_ties(x[i], threshold, spare)] = 0
     return kept
 
 
@@ -105,13 +106,21 @@ def _thresholds(x: Tensor, place: int, exact: bool) -> tuple[list[float], list[i
     return at_place.flatten().tolist(), reaching.tolist() if exact else [0] * len(x)
 
 
-def _ties(x: Tensor, threshold: float) -> Tensor:
-    """Flat indices of the entries of this magnitude, ascending."""
-    if x.device.type == "cpu" and x.dtype in _BITS:
-        # Four times faster than nonzero.
-        magnitudes = np.abs(x.contiguous().flatten().numpy())
-        return torch.from_numpy(np.flatnonzero(magnitudes == magnitudes.dtype.type(threshold)))
-    return (x.abs() == threshold).flatten().nonzero().flatten()
+def _last_ties(x: Float[Tensor, " *dims"], threshold: float, count: int) -> Tensor:
+    """Flat indices of the last `count` entries of this magnitude, ascending."""
+    if x.device.type != "cpu" or x.dtype not in _BITS:
+        return (x.abs() == threshold).flatten().nonzero().flatten()[-count:]
+    flat = x.contiguous().flatten().numpy()
+    found: list[npt.NDArray[np.intp]] = []
+    # From the end, a quarter at a time: half the ties are kept on average and need no look.
+    step = -(-len(flat) // 4)
+    for start in range(3 * step, -1, -step):
+        part = np.flatnonzero(np.abs(flat[start : start + step]) == flat.dtype.type(threshold))
+        found.insert(0, part + start)
+        count -= len(part)
+        if count <= 0:
+            break
+    return torch.from_numpy(np.concatenate(found)[max(0, -count) :])
 
 
 def _keep_reaching(x: Tensor, thresholds: Sequence[float]) -> Tensor:
@@ -294,9 +303,9 @@ class Split(NamedTuple):
 
     A: list[Tensor]
     B: list[Tensor]
-    on_A: list[float]  # noqa: N815
+    on_A: list[float]
     """`sign(w) sqrt(|w scaling|)`"""
-    on_B: list[float]  # noqa: N815
+    on_B: list[float]
     """`sqrt(|w scaling|)`"""
 
 

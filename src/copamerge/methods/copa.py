@@ -107,13 +107,20 @@ class Copa(MergeMethod):
         on_ranks = self._on_ranks(stack, full_A, A) * stack.weights[:, None].double() * self.scale
         if self.coefficients == "AB" and self.normalize:
             on_ranks *= stack.n
-        total_B = stack.B.new_empty(stack.B.shape[1], sum(stack.ranks))
-        for n, place in enumerate(torch.split(total_B, list(stack.ranks), dim=1)):
-            torch.mul(B[n], on_ranks[n, : stack.ranks[n]].to(B[n].dtype), out=place)
-            if on_outputs is not None:
+        on_ranks = on_ranks.to(stack.B.dtype)
+        d_out = stack.B.shape[1]
+        total_B = stack.B.new_empty(d_out, sum(stack.ranks))
+        if isinstance(B, Tensor):
+            torch.mul(B.movedim(0, 1), on_ranks, out=total_B.view(d_out, stack.n, -1))
+        else:
+            for n, place in enumerate(torch.split(total_B, list(stack.ranks), dim=1)):
+                torch.mul(B[n], on_ranks[n, : stack.ranks[n]], out=place)
+        if on_outputs is not None:
+            for n, place in enumerate(torch.split(total_B, list(stack.ranks), dim=1)):
                 place.mul_(on_outputs[n][:, None])
-            if on_inputs is not None:
-                A[n].mul_(on_inputs[n])
+        if on_inputs is not None:
+            for n, inputs in enumerate(on_inputs):
+                A[n].mul_(inputs)
         total_A = A.flatten(0, 1) if isinstance(A, Tensor) else torch.cat(A)
         return LowRank(A=total_A, B=total_B)
 

@@ -75,17 +75,17 @@ class RobustMerge(MergeMethod):
 
     def merge(self, stack: FactorStack, draws: Draws) -> LowRank:
         del draws
-        S = stack.A.new_zeros(stack.n, stack.A.shape[1], dtype=torch.float64)
-        A_m, B_m = torch.zeros_like(stack.A[0]), torch.zeros_like(stack.B[0])
         full_A, full_B = factors(stack)
         A, B = self._pruned(full_A), self._pruned(full_B)
-        lost = lost_mass(full_A, A, dim=1)
+        S = stack.A.new_zeros(stack.n, stack.A.shape[1], dtype=torch.float64)
+        for n, lost in enumerate(lost_mass(full_A, A, dim=1)):
+            S[n, : len(lost)] = lost
+        S = over_adapters(self._clamped(S))
+        on_B = (S * stack.weights[:, None].double() * self.fuse).to(stack.B.dtype)
+        A_m, B_m = torch.zeros_like(stack.A[0]), torch.zeros_like(stack.B[0])
         for n, r in enumerate(stack.ranks):
-            S[n, :r] = self._clamped(lost[n])
             A_m[:r].add_(A[n], alpha=self.fuse)
-        on_B = over_adapters(S) * stack.weights[:, None].double() * self.fuse
-        for n, r in enumerate(stack.ranks):
-            B_m[:, :r].addcmul_(B[n], on_B[n, :r].to(B_m.dtype))
+            B_m[:, :r].addcmul_(B[n], on_B[n, :r])
         return LowRank(A_m, B_m)
 
     def merge_bias(self, stack: FactorStack, draws: Draws) -> Float[Tensor, " d_out"]:
@@ -100,13 +100,15 @@ class RobustMerge(MergeMethod):
             return keep_from_each(xs, int(xs[0].numel() * (1 - self.density)) - 1)
         return [self._pruned(x[None])[0] for x in xs]
 
-    def _clamped(self, S: Float[Tensor, " r"]) -> Float[Tensor, " r"]:
-        """S with the lowest 1 - clamp raised to the first above them; zeros stay."""
-        present = S[S > 0].sort().values
-        if len(present) == 0:
-            return S
-        low = present[min(int(len(present) * (1 - self.clamp)), len(present) - 1)]
-        return torch.where(S > 0, S.clamp(min=float(low)), S)
+    def _clamped(self, S: Float[Tensor, "n r"]) -> Float[Tensor, "n r"]:
+        """Each adapter's S with its lowest 1 - clamp raised to the first above; zeros stay."""
+        r = S.shape[1]
+        present = (S > 0).sum(1)
+        raised = (present * (1 - self.clamp)).long().minimum(present - 1)
+        # Ascending, the zeros come first. Nothing is raised where all are zero.
+        first = (r - present + raised).clamp(min=0, max=r - 1)
+        low = S.sort(dim=1).values.gather(1, first[:, None])
+        return torch.where(S > 0, S.maximum(low), S)
 
     def result_rank(self, ranks: Sequence[int]) -> int:
         return max(ranks)
