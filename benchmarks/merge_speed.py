@@ -186,7 +186,7 @@ def peft_merge(kind: str, layers: int, names: tuple[str, ...]) -> float:
         with safe_open(folder / "adapter_model.safetensors", "pt") as file:
             wanted = {
                 name: file.get_tensor(name)
-                for name in file.keys()  # noqa: SIM118 - not a mapping
+                for name in file.keys()
                 if int(name.split(".")[4]) < layers and any(part in name for part in names)
             }
         peft.set_peft_model_state_dict(model, wanted, adapter_name=f"task{i}")

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 import copamerge
 from copamerge.errors import OutputError
-from copamerge.io._atomic import MARK, whole_folder
+from copamerge.io._atomic import KEPT, MARK, whole_folder
 from copamerge.io.write import AdapterWriter
 from makers import make_adapter, tree
 
@@ -72,6 +72,19 @@ def test_a_failed_overwrite_keeps_what_was_there(tmp_path, pair, monkeypatch):
 
 def _fail(*_):
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_replacement_that_was_killed_halfway_is_undone(tmp_path):
+    # As SIGKILL leaves it between the two renames: the old folder aside, nothing at the output.
+    aside = tmp_path / f".out{MARK}abcd1234"
+    (aside / KEPT).mkdir(parents=True)
+    (aside / KEPT / "merge.json").write_text("the old one")
+
+    with pytest.raises(OutputError, match="already exists"), whole_folder(tmp_path / "out"):
+        pass
+
+    assert names(tmp_path) == ["out"]
+    assert (tmp_path / "out" / "merge.json").read_text() == "the old one"
 
 
 def test_permissions_are_a_users_own(tmp_path):

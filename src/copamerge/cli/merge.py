@@ -1,21 +1,17 @@
 """`copamerge merge`: adapters in, one verified adapter out."""
 
-import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from copamerge.cli._app import app
-from copamerge.cli._names import plain, short_names
+from copamerge.cli._bar import LateBar
+from copamerge.cli._names import plain
+from copamerge.cli._show import show_plan, show_report
 
 if TYPE_CHECKING:
-    from copamerge.merging import MergeReport, Plan
-
-SHOW_PROGRESS_AFTER = 2.0
-"""Seconds before a progress bar appears."""
+    pass
 
 
 @app.command()
@@ -177,11 +173,11 @@ def merge(
         typer.echo(f"note: {note}", err=True)
     if dry_run:
         _warn(job.warnings)
-        _show_plan(job, as_json, quiet)
+        show_plan(job, as_json, quiet)
         return
     assert out is not None
     try:
-        with _LateBar(quiet or as_json) as bar:
+        with LateBar(quiet or as_json) as bar:
             report = merge_to_folder(
                 job, out, device=where, overwrite=overwrite, progress=bar.update
             )
@@ -192,7 +188,7 @@ def merge(
     if as_json:
         typer.echo(report.model_dump_json(indent=2))
     elif not quiet:
-        _show(report, out)
+        show_report(report, out)
 
 
 def _options(pairs: list[str], problems: list[str]) -> dict[str, str]:
@@ -213,148 +209,3 @@ def _options(pairs: list[str], problems: list[str]) -> dict[str, str]:
 def _warn(warnings: tuple[str, ...]) -> None:
     for warning in warnings:
         typer.echo(f"warning: {plain(warning)}", err=True)
-
-
-def _show_plan(job: "Plan", as_json: bool, quiet: bool) -> None:
-    method = job.recipe.method.model_dump(mode="json")
-    size = sum(
-        job.dtype.itemsize * (layer.d_in + layer.d_out) * (job.rank or 0) for layer in job.layers
-    )
-    if as_json:
-        import json
-
-        content = {
-            "method": method,
-            "recipe": job.recipe.model_dump(mode="json"),
-            "layers": [
-                {
-                    "layer": layer.name,
-                    "adapters": layer.present,
-                    "weights": layer.weights,
-                    "exact_rank": layer.result_rank,
-                }
-                for layer in job.layers
-            ],
-            "layers_silent": job.silent,
-            "saved": [saved.name for saved in job.saved.kept],
-            "rank": job.rank,
-            "dtype": str(job.dtype).removeprefix("torch."),
-            "megabytes": round(size / 1e6, 3) if job.rank else None,
-            "warnings": job.warnings,
-        }
-        typer.echo(json.dumps(content, indent=2))
-    elif not quiet:
-        typer.echo(f"would merge {len(job.adapters)} adapters with {_method_line(method)}")
-        rank = f"rank {job.rank}" if job.rank else f"a rank that keeps {job.recipe.rank.share:g}"
-        typer.echo(
-            f"{len(job.layers)} layers, {rank}, {str(job.dtype).removeprefix('torch.')}"
-            + (f", about {_bytes(size)}" if job.rank else "")
-        )
-
-
-def _bytes(size: int) -> str:
-    return f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e3:.1f} kB"
-
-
-def _method_line(method: dict[str, Any]) -> str:
-    options = ", ".join(f"{key} {value}" for key, value in method.items() if key != "name")
-    return f"{method['name']} ({options})" if options else str(method["name"])
-
-
-def _show(report: "MergeReport", out: Path) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    from copamerge.merging.card import SERVER_RANK, server_cap
-
-    console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
-    console.print(f"merged with {_method_line(report.method)}")
-    table = Table(box=None, pad_edge=False)
-    for title in ("adapter", "weight", "layers", "rank", "norm", "cosine to the merge"):
-        table.add_column(title, justify="left" if title == "adapter" else "right")
-    names = short_names([part.adapter for part in report.inputs])
-    for i, part in enumerate(report.inputs):
-        table.add_row(
-            names[i],
-            f"{part.weight:g}" if isinstance(part.weight, int | float) else "by layer",
-            str(part.layers_merged),
-            ", ".join(map(str, part.ranks)),
-            "-" if part.delta_norm is None else f"{part.delta_norm:.4g}",
-            _cosine(report, i),
-        )
-    console.print(table)
-    console.print(
-        f"{len(report.layers)} layers, rank {report.rank}, {report.dtype}, norm {report.norm:.4g}: "
-        + _kept(report)
-    )
-    if report.rank > SERVER_RANK:
-        cap = server_cap(report.rank)
-        serve = f"serve with --max-lora-rank {cap}, or " if cap else ""
-        console.print(
-            f"vLLM serves rank {SERVER_RANK} unless told otherwise: {serve}merge with "
-            f"--rank {SERVER_RANK} and see what that keeps"
-        )
-    size = sum(file.stat().st_size for file in out.iterdir())
-    console.print(
-        f"wrote {out}, read back and compared ({_bytes(size)}, {report.run.seconds:.1f} s, "
-        f"peak memory {report.run.peak_memory_mb:.0f} MB)"
-    )
-
-
-def _cosine(report: "MergeReport", i: int) -> str:
-    """Cosine over all layers as one vector, from the layers' own numbers."""
-    inner = one = other = 0.0
-    for layer in report.layers:
-        other += layer.norm**2
-        if i in layer.adapters:
-            k = layer.adapters.index(i)
-            one += layer.input_norms[k] ** 2
-            inner += (layer.cosines[k] or 0.0) * layer.norm * layer.input_norms[k]
-    return f"{inner / (one * other) ** 0.5:+.3f}" if one > 0 and other > 0 else "-"
-
-
-def _kept(report: "MergeReport") -> str:
-    rounding = ""
-    if report.rounding_worst:
-        rounding = f"; rounding at most {report.rounding_worst:.1e} of a layer"
-    if report.energy_kept is None:
-        return "the merged delta is zero"
-    if report.energy_kept_worst == 1.0:
-        return "exact, nothing truncated" + rounding
-    return (
-        f"energy kept {report.energy_kept:.2%} in all, {report.energy_kept_worst:.2%} in the worst "
-        f"layer ({report.worst_layer})" + rounding
-    )
-
-
-class _LateBar:
-    """A progress bar that appears only when a merge takes its time, and only on a terminal."""
-
-    def __init__(self, quiet: bool) -> None:
-        self._started = time.monotonic()
-        self._wanted = not quiet and sys.stderr.isatty()
-        self._stop: Callable[[], None] | None = None
-        self._advance: Callable[[int], None] | None = None
-
-    def __enter__(self) -> "_LateBar":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._stop:
-            self._stop()
-
-    def update(self, done: int, total: int) -> None:
-        if not self._wanted:
-            return
-        if self._advance is None:
-            if time.monotonic() - self._started < SHOW_PROGRESS_AFTER:
-                return
-            from rich.console import Console
-            from rich.progress import Progress
-
-            bar = Progress(console=Console(stderr=True), transient=True)
-            task = bar.add_task("merging layers", total=total)
-            bar.start()
-            self._stop = bar.stop
-            self._advance = lambda n: bar.update(task, completed=n)
-        self._advance(done)

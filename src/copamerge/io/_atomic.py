@@ -16,6 +16,9 @@ WRITTEN = {"adapter_config.json", "adapter_model.safetensors", "merge.json", "RE
 MARK = ".copamerge-"
 """Temporary siblings are called `.<name>.copamerge-<random>`."""
 
+KEPT = "replaced"
+"""Where a temporary sibling keeps the folder that is being replaced."""
+
 
 @contextlib.contextmanager
 def whole_folder(out: Path, *, overwrite: bool = False) -> Iterator[Path]:
@@ -28,12 +31,13 @@ def whole_folder(out: Path, *, overwrite: bool = False) -> Iterator[Path]:
     Raises:
         OutputError: the place is taken (without `overwrite`), or cannot be written.
     """
-    check_place(out, overwrite=overwrite)
     asked, out = out, Path(os.path.abspath(out))  # noqa: PTH100 - `..` is resolved, links are not
+    with contextlib.suppress(OSError):  # what cannot be swept is in nobody's way
+        _sweep(out)
+    check_place(asked, overwrite=overwrite)
     above = _missing_above(out)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(out)
         temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}{MARK}", dir=out.parent))
     except OSError as error:
         _remove_empty(above)
@@ -46,15 +50,7 @@ def whole_folder(out: Path, *, overwrite: bool = False) -> Iterator[Path]:
             _flush(path)
         _flush(temporary)
         if out.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{out.name}{MARK}", dir=out.parent))
-            out.rename(old / "old")
-            try:
-                temporary.rename(out)
-            except OSError:
-                (old / "old").rename(out)
-                raise
-            finally:
-                shutil.rmtree(old, ignore_errors=True)
+            _replace(out, temporary)
         else:
             temporary.rename(out)
         _flush(out.parent)
@@ -67,6 +63,23 @@ def whole_folder(out: Path, *, overwrite: bool = False) -> Iterator[Path]:
             os.close(lock)
         shutil.rmtree(temporary, ignore_errors=True)
         _remove_empty(above)
+
+
+def _replace(out: Path, temporary: Path) -> None:
+    """Put `temporary` in the place of `out`; what was there survives until that is done."""
+    aside = Path(tempfile.mkdtemp(prefix=f".{out.name}{MARK}", dir=out.parent))
+    lock = _locked(aside)
+    try:
+        out.rename(aside / KEPT)
+        try:
+            temporary.rename(out)
+        except OSError:
+            (aside / KEPT).rename(out)
+            raise
+    finally:
+        if lock is not None:
+            os.close(lock)
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def check_place(out: Path, *, overwrite: bool) -> None:
@@ -160,10 +173,12 @@ def _locked(folder: Path) -> int | None:
 
 
 def _sweep(out: Path) -> None:
-    """Remove what killed merges to the same place left behind."""
+    """Remove what killed merges to the same place left behind, and undo a half-done replacement."""
     name = re.compile(re.escape(f".{out.name}{MARK}") + r"[a-z0-9_]{8}")
     for stale in out.parent.iterdir():
         lock = _locked(stale) if name.fullmatch(stale.name) else None
         if lock is not None:
+            if (stale / KEPT).is_dir() and not out.exists():
+                (stale / KEPT).rename(out)
             shutil.rmtree(stale, ignore_errors=True)
             os.close(lock)

@@ -49,6 +49,8 @@ class InputReport(_Part):
     layers_merged: int
     delta_norm: float | None
     """Frobenius norm over all merged layers."""
+    cosine: float | None
+    """Cosine to the merged delta, all layers as one vector; null where one of them is zero."""
 
 
 class LayerReport(_Part):
@@ -226,7 +228,12 @@ def _input(
     total = tensors_merged + tensors_silent + len(used) + len(dropped) + len(passed_over)
     total += len(adapter.ignored)
     assert total == adapter.n_tensors, (adapter.label, total, adapter.n_tensors)
-    squares = sum(x.input_norms[x.adapters.index(i)] ** 2 for x in merged)
+    place = {x.layer: x.adapters.index(i) for x in merged}
+    squares = sum(x.input_norms[place[x.layer]] ** 2 for x in merged)
+    inner = sum(
+        (x.cosines[place[x.layer]] or 0.0) * x.norm * x.input_norms[place[x.layer]] for x in merged
+    )
+    whole = sum(x.norm**2 for x in layers)
     infos = adapter.layers.values()
     return InputReport(
         adapter=adapter.label,
@@ -246,6 +253,7 @@ def _input(
         layers=len(adapter.layers),
         layers_merged=len(merged),
         delta_norm=squares**0.5 if merged else None,
+        cosine=inner / (squares * whole) ** 0.5 if squares > 0 and whole > 0 else None,
     )
 
 
