@@ -4,15 +4,8 @@ import torch
 
 from copamerge.core.draws import Draws
 from copamerge.errors import RecipeError
-from copamerge.methods._steps import (
-    drop_at_random,
-    elect_sign,
-    keep_from_each,
-    keep_largest,
-    keep_largest_each,
-    mass_ratio,
-    total_weight,
-)
+from copamerge.methods._select import keep_from_each, keep_largest, keep_largest_each
+from copamerge.methods._steps import drop_at_random, elect_sign, mass_ratio, total_weight
 from strategies import random_stack
 
 

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 
 def show_plan(job: "Plan", as_json: bool, quiet: bool) -> None:
+    from copamerge.io.tensorfile import dtype_name
+
     method = job.recipe.method.model_dump(mode="json")
     size = sum(
         job.dtype.itemsize * (layer.d_in + layer.d_out) * (job.rank or 0) for layer in job.layers
@@ -34,7 +36,7 @@ def show_plan(job: "Plan", as_json: bool, quiet: bool) -> None:
             "layers_silent": job.silent,
             "saved": [saved.name for saved in job.saved.kept],
             "rank": job.rank,
-            "dtype": str(job.dtype).removeprefix("torch."),
+            "dtype": dtype_name(job.dtype),
             "megabytes": round(size / 1e6, 3) if job.rank else None,
             "warnings": job.warnings,
         }
@@ -43,7 +45,7 @@ def show_plan(job: "Plan", as_json: bool, quiet: bool) -> None:
         typer.echo(f"would merge {len(job.adapters)} adapters with {_method_line(method)}")
         rank = f"rank {job.rank}" if job.rank else f"a rank that keeps {job.recipe.rank.share:g}"
         typer.echo(
-            f"{len(job.layers)} layers, {rank}, {str(job.dtype).removeprefix('torch.')}"
+            f"{len(job.layers)} layers, {rank}, {dtype_name(job.dtype)}"
             + (f", about {_bytes(size)}" if job.rank else "")
         )
 

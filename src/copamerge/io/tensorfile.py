@@ -254,3 +254,7 @@ def _damage(path: Path, reason: str) -> str:
                 )
     reason = reason.removeprefix("Error while deserializing header: ")
     return f"damaged or not a safetensors file ({_first_line(reason)}); download it again"
+
+
+def dtype_name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")

@@ -15,9 +15,9 @@ from torch import Tensor
 from copamerge.core.adapter import Kind
 from copamerge.errors import OutputError
 from copamerge.io.config import matched_name
+from copamerge.io.names import PREFIX
 from copamerge.io.tensorfile import DTYPES, Header, open_tensors
 
-PREFIX = "base_model.model."
 CODES = {dtype: code for code, dtype in DTYPES.items()}
 
 

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from copamerge._version import __version__
 from copamerge.core.adapter import Adapter
+from copamerge.io.tensorfile import dtype_name
 from copamerge.merging.plan import Plan
 from copamerge.merging.walk import MergedLayer
 
@@ -185,7 +186,7 @@ def merge_report(
             SavedReport(tensor=s.name, policy=s.policy, adapters=s.owners) for s in plan.saved.kept
         ),
         rank=rank,
-        dtype=str(plan.dtype).removeprefix("torch."),
+        dtype=dtype_name(plan.dtype),
         base_model=plan.base_model,
         tensors=sum(len(plan.shape(x, rank).tensors()) for x in plan.layers) + len(plan.saved.kept),
         energy_kept=sum(x.norm**2 for x in layers) / whole if whole else None,

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from copamerge.core.adapter import Adapter, SavedInfo
 from copamerge.errors import AdapterError, CopamergeError
+from copamerge.io.tensorfile import dtype_name
 from copamerge.recipe import Recipe
 from copamerge.recipe.schedule import weight_at
 
@@ -127,7 +128,7 @@ def _tensor(
     dtype = getattr(torch, infos[0].dtype)
     for info in infos[1:]:
         dtype = torch.promote_types(dtype, getattr(torch, info.dtype))
-    stored = str(dtype).removeprefix("torch.")
+    stored = dtype_name(dtype)
     return SavedTensor(name, infos[0].role, policy, tuple(who), weights, infos[0].shape, stored)
 
 

@@ -40,7 +40,7 @@ class MergeMethod(BaseModel, ABC):
 
     A method is immutable, does no input or output, draws randomness only from `draws`, and
     leaves its input as it found it. Subclass this directly, once: methods share code by
-    calling functions from `methods._steps`, never by inheriting from each other.
+    calling functions from `methods._steps` and `_select`, never by inheriting from each other.
     """
 
     model_config = ConfigDict(

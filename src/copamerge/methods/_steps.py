@@ -4,8 +4,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import repeat
 from typing import Literal, NamedTuple
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -16,7 +14,6 @@ from copamerge.core.lora import FactorStack
 from copamerge.errors import RecipeError
 
 Space = Literal["delta", "factors"]
-Convention = Literal["topk", "kth", "quantile"]
 SignRule = Literal["reference", "nonnegative", "drop"]
 Vote = Literal["unweighted", "weighted"]
 Combine = Literal["mean", "sum", "max"]
@@ -32,115 +29,6 @@ DIVIDE_IN_FACTORS = (
     "divide: weights means nothing with space: factors, where weights are split by square roots "
     "and carry the scaling; use divide: count"
 )
-
-# The same bits as an integer: for non-negative floats integers sort alike, and faster.
-_BITS = {torch.float32: torch.int32, torch.float64: torch.int64}
-
-
-# --- selection ---------------------------------------------------------------------------------
-
-
-def keep_largest(
-    x: Float[Tensor, " *dims"], density: float, convention: Convention = "topk"
-) -> Float[Tensor, " *dims"]:
-    """Zero all but the share `density` of the entries that is largest in magnitude.
-
-    With n entries: `topk` keeps exactly int(density * n), ties going to the lowest flat index.
-    `kth` keeps what reaches the k-th smallest magnitude with k = n - int(n * density), so
-    int(n * density) + 1 entries and all ties, and everything when k is 0 (the TIES notebook).
-    `quantile` keeps what reaches the interpolated quantile 1 - density.
-    """
-    return keep_largest_each(x[None], density, convention)[0]
-
-
-def keep_largest_each(
-    x: Float[Tensor, " n *dims"], density: float, convention: Convention = "topk"
-) -> Float[Tensor, " n *dims"]:
-    """`keep_largest` of each adapter; fewer and larger operations, so faster on small tensors."""
-    size = x[0].numel()
-    if convention == "topk":
-        kept = int(density * size)
-        return keep_from_each(x, size - kept, exact=True) if kept else torch.zeros_like(x)
-    if convention == "kth":
-        return keep_from_each(x, size - int(size * density) - 1)
-    place = (1 - density) * (size - 1)
-    thresholds = []
-    for one in x:
-        low, high = order_statistics(one.abs(), int(place), min(int(place) + 1, size - 1))
-        thresholds.append(low + (place - int(place)) * (high - low))
-    return _keep_reaching(x, thresholds)
-
-
-def keep_from_each(
-    x: Float[Tensor, " n *dims"], place: int, *, exact: bool = False
-) -> Float[Tensor, " n *dims"]:
-    """Zero what is smaller in magnitude than the entry at `place` (from 0) in ascending order.
-
-    Each adapter by itself. Everything is kept for a `place` below 1 (`exact`) or below 0. Ties
-    with that entry are all kept, or with `exact` only as many, in flat order, as leave
-    `size - place` entries.
-    """
-    if place < 0 or (exact and place == 0) or x.numel() == 0:
-        return x.clone()
-    thresholds, spares = _thresholds(x, place, exact)
-    kept = _keep_reaching(x, thresholds)
-    for i, (threshold, spare) in enumerate(zip(thresholds, spares, strict=True)):
-        if spare and threshold > 0:
-            kept[i].view(-1)[_last_ties(x[i], threshold, spare)] = 0
-    return kept
-
-
-def _thresholds(x: Tensor, place: int, exact: bool) -> tuple[list[float], list[int]]:
-    """Each adapter's magnitude at `place`, and how many of its ties lie below `place`."""
-    # numpy.partition selects 10 to 25 times faster than torch.kthvalue or torch.topk on a CPU.
-    if x.device.type == "cpu" and x.dtype in _BITS:
-        magnitudes = x.abs().contiguous().view(len(x), -1)
-        bits = magnitudes.view(_BITS[x.dtype]).numpy()
-        bits.partition(place, axis=1)
-        at = bits[:, place : place + 1]
-        spares = np.count_nonzero(bits[:, :place] == at, axis=1) if exact else np.zeros(len(x))
-        return magnitudes[:, place].tolist(), spares.astype(int).tolist()
-    flat = x.abs().flatten(1)
-    at_place = flat.kthvalue(place + 1, dim=1, keepdim=True).values
-    reaching = (flat >= at_place).sum(1) - (flat.shape[1] - place)
-    return at_place.flatten().tolist(), reaching.tolist() if exact else [0] * len(x)
-
-
-def _last_ties(x: Float[Tensor, " *dims"], threshold: float, count: int) -> Tensor:
-    """Flat indices of the last `count` entries of this magnitude, ascending."""
-    if x.device.type != "cpu" or x.dtype not in _BITS:
-        return (x.abs() == threshold).flatten().nonzero().flatten()[-count:]
-    flat = x.contiguous().flatten().numpy()
-    found: list[npt.NDArray[np.intp]] = []
-    # From the end, a quarter at a time: half the ties are kept on average and need no look.
-    step = -(-len(flat) // 4)
-    for start in range(3 * step, -1, -step):
-        part = np.flatnonzero(np.abs(flat[start : start + step]) == flat.dtype.type(threshold))
-        found.insert(0, part + start)
-        count -= len(part)
-        if count <= 0:
-            break
-    return torch.from_numpy(np.concatenate(found)[max(0, -count) :])
-
-
-def _keep_reaching(x: Tensor, thresholds: Sequence[float]) -> Tensor:
-    """Zero what is smaller in magnitude than its adapter's threshold."""
-    # hardshrink drops |x| <= below in one pass, so `below` is the next float under the threshold.
-    wanted = torch.tensor(thresholds, dtype=torch.float64)
-    below = wanted.to(x.dtype)
-    below = torch.where(below >= wanted, torch.nextafter(below, torch.zeros_like(below)), below)
-    kept = torch.empty(x.shape, dtype=x.dtype, device=x.device)
-    for one, out, least in zip(x, kept, below.tolist(), strict=True):
-        torch.hardshrink(one, least, out=out)
-    return kept
-
-
-def order_statistics(x: Float[Tensor, " *dims"], *places: int) -> list[float]:
-    """The values at these places (from 0) in ascending order."""
-    if x.device.type == "cpu" and x.dtype in _BITS:
-        values = np.partition(x.flatten().numpy(), places)
-        return [float(values[place]) for place in places]
-    return [float(x.flatten().kthvalue(place + 1).values) for place in places]
 
 
 def drop_at_random(

@@ -12,15 +12,13 @@ from copamerge.core.delta import LowRank
 from copamerge.core.draws import Draws
 from copamerge.core.lora import FactorStack
 from copamerge.methods._base import Law, MergeMethod, refuse_idle
+from copamerge.methods._select import Convention, keep_largest, keep_largest_each
 from copamerge.methods._steps import (
-    Convention,
     Each,
     biases,
     drop_at_random,
     elect_sign,
     factors,
-    keep_largest,
-    keep_largest_each,
     lost_mass,
     over_adapters,
     streams,

@@ -12,15 +12,8 @@ from copamerge.core.delta import Dense, LowRank
 from copamerge.core.draws import Draws
 from copamerge.core.lora import FactorStack
 from copamerge.methods._base import Law, MergeMethod
-from copamerge.methods._steps import (
-    CROSS_TERMS,
-    Space,
-    biases,
-    deltas,
-    order_statistics,
-    split,
-    unlike_ranks,
-)
+from copamerge.methods._select import order_statistics
+from copamerge.methods._steps import CROSS_TERMS, Space, biases, deltas, split, unlike_ranks
 
 
 class Pcb(MergeMethod):

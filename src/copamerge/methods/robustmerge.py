@@ -12,14 +12,8 @@ from copamerge.core.delta import LowRank
 from copamerge.core.draws import Draws
 from copamerge.core.lora import FactorStack
 from copamerge.methods._base import Law, MergeMethod
-from copamerge.methods._steps import (
-    Each,
-    biases,
-    factors,
-    keep_from_each,
-    lost_mass,
-    over_adapters,
-)
+from copamerge.methods._select import keep_from_each
+from copamerge.methods._steps import Each, biases, factors, lost_mass, over_adapters
 
 
 class RobustMerge(MergeMethod):

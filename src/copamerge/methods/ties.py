@@ -11,11 +11,11 @@ from copamerge.core.delta import Dense, LowRank
 from copamerge.core.draws import Draws
 from copamerge.core.lora import FactorStack
 from copamerge.methods._base import Law, MergeMethod, refuse_idle
+from copamerge.methods._select import Convention, keep_largest
 from copamerge.methods._steps import (
     CROSS_TERMS,
     DIVIDE_IN_FACTORS,
     Combine,
-    Convention,
     Divide,
     SignRule,
     Space,
@@ -23,7 +23,6 @@ from copamerge.methods._steps import (
     biases,
     deltas,
     disjoint_merge,
-    keep_largest,
     split,
     unlike_ranks,
 )
