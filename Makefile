@@ -12,7 +12,7 @@ demo: .venv/ready
 test: .venv/ready
 	$(BIN)/python -m pytest -q
 
-# The laws again, with eighty times as many examples: a quarter of an hour.
+# The laws again, with twenty times as many examples: a quarter of an hour.
 test-slow: .venv/ready
 	HYPOTHESIS_PROFILE=night $(BIN)/python -m pytest -q tests/properties
 

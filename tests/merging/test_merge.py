@@ -1,4 +1,5 @@
 import json
+import threading
 
 import pytest
 import torch
@@ -258,3 +259,16 @@ def test_an_output_that_holds_an_input_is_refused(tmp_path, pair):
         with pytest.raises(OutputError, match="choose another output"):
             copamerge.merge(pair).save_pretrained(out, overwrite=True)
     assert (pair[0] / "adapter_model.safetensors").exists()
+
+
+@pytest.mark.parametrize("method", ["copa", "ties"])
+def test_a_merge_leaves_the_number_of_threads_alone(pair, method):
+    before = torch.get_num_threads()
+    seen = []
+
+    copamerge.merge(pair, method)
+
+    later = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
+    later.start()
+    later.join()
+    assert [torch.get_num_threads(), *seen] == [before, before]

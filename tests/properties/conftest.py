@@ -6,6 +6,6 @@ from hypothesis import HealthCheck, settings
 
 settings.register_profile("push", max_examples=25, deadline=None, derandomize=True, database=None)
 settings.register_profile(
-    "night", max_examples=2000, deadline=None, suppress_health_check=list(HealthCheck)
+    "night", max_examples=500, deadline=None, suppress_health_check=list(HealthCheck)
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "push"))

@@ -93,7 +93,8 @@ def walk(
         CopamergeError: the method's result overflows float32.
     """
     small = device.type == "cpu" and all(layer.result_rank is not None for layer in plan.layers)
-    workers = max(1, torch.get_num_threads()) if small else 1
+    threads = torch.get_num_threads()
+    workers = threads if small else 1
 
     @torch.inference_mode()
     def work(layer: LayerPlan) -> T | None:
@@ -110,7 +111,7 @@ def walk(
 
     def alone() -> None:
         if small:
-            torch.set_num_threads(1)  # of this worker only: OpenMP's setting is per thread
+            torch.set_num_threads(1)
 
     pool = ThreadPoolExecutor(workers, thread_name_prefix="layer", initializer=alone)
     waiting: deque[Future[T | None]] = deque()
@@ -128,6 +129,9 @@ def walk(
                 progress(done + 1, len(plan.layers))
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+        if small:
+            # A worker's setting is its own, but threads started later would copy the last one.
+            torch.set_num_threads(threads)
 
 
 def _merge_layer(plan: Plan, layer: LayerPlan, stack: FactorStack) -> MergedLayer:
