@@ -8,7 +8,7 @@ from torch import Tensor
 
 from copamerge.core.draws import Draws
 
-EXACT_SVD_UP_TO = 1024
+EXACT_SVD_UP_TO = 512
 """Smaller side of a dense delta up to which its SVD is exact; above, it is randomised."""
 
 OVERSAMPLE = 112
@@ -160,7 +160,7 @@ def cosines(
         norm=norm,
         input_norms=tuple(own.tolist()),
         cosines=tuple(
-            dot / (norm * size) if norm > 0 and size > 0 else None
+            max(-1.0, min(1.0, dot / (norm * size))) if norm > 0 and size > 0 else None
             for dot, size in zip(cross.tolist(), own.tolist(), strict=True)
         ),
     )

@@ -16,7 +16,7 @@ from copamerge.merging.folder import Sink, check_apart, merge_to_folder, store, 
 from copamerge.merging.plan import LayerPlan, Plan, plan
 from copamerge.merging.report import LayerReport, MergeReport, merge_report
 from copamerge.merging.saved import merged_saved
-from copamerge.merging.walk import Digests, MergedLayer, Progress, walk
+from copamerge.merging.walk import Digests, MergedLayer, Progress, settled, walk
 from copamerge.recipe import recipe_from
 
 __all__ = [
@@ -47,7 +47,7 @@ class MergedAdapter:
 
         tensors: dict[str, Tensor] = {}
         for layer in self._layers:
-            tensors |= store(self.plan, layer, self.report.rank).tensors
+            tensors |= store(self.plan, layer).tensors
         names = {layer.plan.name for layer in self._layers}
         for saved, tensor in merged_saved(self.plan.saved, self.plan.adapters):
             tensors[saved_name(saved.name, names)] = tensor
@@ -61,7 +61,7 @@ class MergedAdapter:
         """
         check_apart(self.plan, Path(out))
         with whole_folder(Path(out), overwrite=overwrite) as folder:
-            with Sink(self.plan, folder, self.report.rank) as sink:
+            with Sink(self.plan, folder) as sink:
                 for layer in self._layers:
                     sink.put(layer)
                 sink.finish()
@@ -119,13 +119,12 @@ def merge_plan(
     where = resolve_device(device)
     with Digests(plan.adapters) as digests:
         keys = digests.keys(plan.recipe.method.seeded())
+        plan = settled(plan, device=where, keys=keys)
         layers = tuple(walk(plan, lambda layer: layer, device=where, keys=keys, progress=progress))
         hashes = digests.all()
-    rank = plan.rank or max(layer.factors.rank for layer in layers)
     report = merge_report(
         plan,
-        [store(plan, layer, rank).report for layer in layers],
-        rank=rank,
+        [store(plan, layer).report for layer in layers],
         digests=hashes,
         seconds=time.perf_counter() - started,
         device=str(where),

@@ -4,7 +4,6 @@ import json
 import math
 import time
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from copamerge.merging.card import model_card
 from copamerge.merging.plan import Plan
 from copamerge.merging.report import LayerReport, MergeReport, layer_report, merge_report
 from copamerge.merging.saved import merged_saved
-from copamerge.merging.walk import Digests, MergedLayer, Progress, walk
+from copamerge.merging.walk import Digests, MergedLayer, Progress, settled, walk
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
@@ -33,13 +32,13 @@ class Stored:
     report: LayerReport
 
 
-def store(plan: Plan, layer: MergedLayer, rank: int) -> Stored:
+def store(plan: Plan, layer: MergedLayer) -> Stored:
     """Round a layer to the output dtype, and measure the rounding.
 
     Raises:
         CopamergeError: float16 cannot hold the values.
     """
-    shape = plan.shape(layer.plan, rank)
+    shape = plan.shape(layer.plan)
     bias = layer.bias
     if shape.has_bias and bias is None:
         # PEFT's lora_bias holds for a whole adapter: layers without one get zeros.
@@ -69,11 +68,11 @@ def _square(x: Tensor) -> float:
 
 
 class Sink:
-    """The folder of a merge of known rank: layers go in, from any thread, in any order."""
+    """The folder of a merge: layers go in, from any thread, in any order."""
 
-    def __init__(self, plan: Plan, folder: Path, rank: int) -> None:
-        self._plan, self._folder, self._rank = plan, folder, rank
-        self._shapes = [plan.shape(layer, rank) for layer in plan.layers]
+    def __init__(self, plan: Plan, folder: Path) -> None:
+        self._plan, self._folder = plan, folder
+        self._shapes = [plan.shape(layer) for layer in plan.layers]
         self._names = {shape.name for shape in self._shapes}
         announced = {
             name: (size, plan.dtype)
@@ -86,7 +85,7 @@ class Sink:
         self._writer = AdapterWriter(folder / WEIGHTS, announced)
 
     def put(self, layer: MergedLayer) -> LayerReport:
-        stored = store(self._plan, layer, self._rank)
+        stored = store(self._plan, layer)
         for name, tensor in stored.tensors.items():
             self._writer.write(name, tensor)
         return stored.report
@@ -103,7 +102,7 @@ class Sink:
             self._writer.write(saved_name(saved.name, self._names), tensor)
         self._writer.close()
         self._writer.verify()
-        _write_json(self._folder / CONFIG, config_of(plan, self._shapes, self._rank))
+        _write_json(self._folder / CONFIG, config_of(plan, self._shapes))
         _check_opens(self._folder, self._shapes)
 
     def __enter__(self) -> "Sink":
@@ -130,24 +129,14 @@ def merge_to_folder(
     started = time.perf_counter()
     check_apart(plan, out)
     with whole_folder(out, overwrite=overwrite) as folder, Digests(plan.adapters) as digests:
-        walked = partial(
-            walk,
-            plan,
-            device=device,
-            keys=digests.keys(plan.recipe.method.seeded()),
-            progress=progress,
-        )
-        rank, layers = plan.rank, None
-        if rank is None:
-            layers = list(walked(lambda layer: layer))
-            rank = max(layer.factors.rank for layer in layers)
-        with Sink(plan, folder, rank) as sink:
-            written = list(walked(sink.put)) if layers is None else list(map(sink.put, layers))
+        keys = digests.keys(plan.recipe.method.seeded())
+        plan = settled(plan, device=device, keys=keys)
+        with Sink(plan, folder) as sink:
+            written = list(walk(plan, sink.put, device=device, keys=keys, progress=progress))
             sink.finish()
         report = merge_report(
             plan,
             written,
-            rank=rank,
             digests=digests.all(),
             seconds=time.perf_counter() - started,
             device=str(device),
@@ -162,8 +151,9 @@ def write_words(plan: Plan, folder: Path, report: MergeReport) -> None:
     (folder / "README.md").write_text(model_card(plan, report), encoding="utf-8")
 
 
-def config_of(plan: Plan, shapes: list[LayerShape], rank: int) -> dict[str, Any]:
+def config_of(plan: Plan, shapes: list[LayerShape]) -> dict[str, Any]:
     """adapter_config.json of the result."""
+    assert plan.rank is not None
     roles = {saved.role for saved in plan.saved.kept}
     biases = [str(a.config.get("bias", "none")) for a in plan.adapters]
     modules = [
@@ -180,7 +170,7 @@ def config_of(plan: Plan, shapes: list[LayerShape], rank: int) -> dict[str, Any]
             shared[key] = values[0]
     return peft_config(
         layers=shapes,
-        rank=rank,
+        rank=plan.rank,
         base_model=plan.base_model,
         revision=next(
             (a.config["revision"] for a in plan.adapters if a.config.get("revision")), None

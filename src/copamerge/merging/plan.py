@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import torch
@@ -53,16 +53,25 @@ class Plan:
     """Layers left out because every weight is 0 there."""
     saved: SavedPlan
     rank: int | None
-    """Uniform rank of the written adapter; None while energy decides it."""
+    """Uniform rank of the written adapter; None while energy decides it (see `with_rank`)."""
     dtype: torch.dtype
     base_model: str | None
     task_type: str | None
     has_bias: bool
     warnings: tuple[str, ...]
 
-    def shape(self, layer: LayerPlan, rank: int) -> LayerShape:
+    def with_rank(self, rank: int) -> "Plan":
+        """This plan with one rank for every layer."""
+        layers = tuple(
+            replace(x, rank=_cut(rank, x.result_rank, min(x.d_in, x.d_out))) for x in self.layers
+        )
+        return replace(self, layers=layers, rank=rank)
+
+    def shape(self, layer: LayerPlan) -> LayerShape:
+        assert self.rank is not None, "energy has not decided the rank yet"
         bias = self.has_bias and layer.kind is not Kind.EMBEDDING
-        return LayerShape(layer.name, layer.kind, layer.d_in, layer.d_out, rank, layer.kernel, bias)
+        sides = (layer.d_in, layer.d_out)
+        return LayerShape(layer.name, layer.kind, *sides, self.rank, layer.kernel, bias)
 
 
 def plan(recipe: Recipe) -> Plan:
@@ -259,7 +268,11 @@ def _budget(
     if recipe.rank == "full":
         # A dense answer has no exact adapter; it gets the rank that a plain sum would have.
         return min(sum(ranks), small) if result is None else None
-    wanted = widest if recipe.rank == "max" else int(recipe.rank)
+    return _cut(widest if recipe.rank == "max" else int(recipe.rank), result, small)
+
+
+def _cut(wanted: int, result: int | None, small: int) -> int | None:
+    """What to compress to, or None where the method's answer fits as it is."""
     if result is None:
         return min(wanted, small)
     return wanted if wanted < result else None

@@ -149,12 +149,12 @@ def merge_report(
     plan: Plan,
     layers: Sequence[LayerReport],
     *,
-    rank: int,
     digests: Sequence[Mapping[str, str]],
     seconds: float,
     device: str,
 ) -> MergeReport:
     """Put the parts together and check that every tensor and layer adds up."""
+    assert plan.rank is not None, "the plan was walked, so its rank is settled"
     inputs = tuple(
         _input(plan, i, adapter, layers, digests[i]) for i, adapter in enumerate(plan.adapters)
     )
@@ -185,10 +185,10 @@ def merge_report(
         saved=tuple(
             SavedReport(tensor=s.name, policy=s.policy, adapters=s.owners) for s in plan.saved.kept
         ),
-        rank=rank,
+        rank=plan.rank,
         dtype=dtype_name(plan.dtype),
         base_model=plan.base_model,
-        tensors=sum(len(plan.shape(x, rank).tensors()) for x in plan.layers) + len(plan.saved.kept),
+        tensors=sum(len(plan.shape(x).tensors()) for x in plan.layers) + len(plan.saved.kept),
         energy_kept=sum(x.norm**2 for x in layers) / whole if whole else None,
         energy_kept_worst=kept[worst] if worst is not None else None,
         worst_layer=worst,

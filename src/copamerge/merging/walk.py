@@ -22,6 +22,9 @@ from copamerge.merging.plan import LayerPlan, Plan
 from copamerge.merging.saved import how_not_finite
 
 T = TypeVar("T")
+SMALL = 2**28
+"""Bytes that a layer may take while others are worked on beside it."""
+
 Progress = Callable[[int, int], None]
 """Called with (layers done, layers in all)."""
 
@@ -84,15 +87,15 @@ def walk(
 ) -> Iterator[T]:
     """Merge layer after layer, hand each to `then`, and yield what it returns in name order.
 
-    Layers are independent, so several are worked on at once, one thread each, where a layer is
-    small (the method's answer is low-rank) and the work is on the CPU; a dense answer gets all
-    threads for one layer at a time. `keys` names the adapters for random draws.
+    Layers are independent, so several are worked on at once on the CPU, one thread each, where
+    layers are small; large dense answers get all threads for one layer at a time. `keys` names
+    the adapters for random draws.
 
     Raises:
         AdapterError: NaN or infinity in an input; every tensor that has one is named.
         CopamergeError: the method's result overflows float32.
     """
-    small = device.type == "cpu" and all(layer.result_rank is not None for layer in plan.layers)
+    small = device.type == "cpu" and all(map(_is_small, plan.layers))
     threads = torch.get_num_threads()
     workers = threads if small else 1
 
@@ -132,6 +135,25 @@ def walk(
         if small:
             # A worker's setting is its own, but threads started later would copy the last one.
             torch.set_num_threads(threads)
+
+
+def settled(plan: Plan, *, device: torch.device, keys: Sequence[str]) -> Plan:
+    """A plan with a rank: where energy decides it, the smallest at which every layer keeps enough.
+
+    That takes a walk of its own. All layers are then written at this rank: zero-padding those
+    that need less would cost as much and keep less.
+    """
+    if plan.rank is not None:
+        return plan
+    needed = walk(plan, lambda layer: layer.factors.rank, device=device, keys=keys)
+    return plan.with_rank(max(needed))
+
+
+def _is_small(layer: LayerPlan) -> bool:
+    """Whether several such layers fit beside each other in memory."""
+    dense = layer.result_rank is None
+    # A dense method holds every adapter's delta and a few matrices of its own, in float32.
+    return not dense or 4 * layer.d_in * layer.d_out * (len(layer.present) + 4) <= SMALL
 
 
 def _merge_layer(plan: Plan, layer: LayerPlan, stack: FactorStack) -> MergedLayer:
