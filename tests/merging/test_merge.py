@@ -240,12 +240,10 @@ def test_the_recipe_in_the_report_repeats_the_merge(tmp_path, pair):
 
 def test_dare_does_not_depend_on_order_or_on_other_layers(tmp_path, pair):
     a, b = pair
-    one = copamerge.merge([a, b], "dare", options={"density": 0.5}, rank="full").state_dict()
-    other = copamerge.merge([b, a], "dare", options={"density": 0.5}, rank="full").state_dict()
+    one = copamerge.merge([a, b], "dare", density=0.5, rank="full").state_dict()
+    other = copamerge.merge([b, a], "dare", density=0.5, rank="full").state_dict()
     only = [{"filter": Q0, "value": 1}, {"value": 0}]
-    alone = copamerge.merge(
-        [a, b], "dare", weights=[only, only], options={"density": 0.5}
-    ).state_dict()
+    alone = copamerge.merge([a, b], "dare", weights=[only, only], density=0.5).state_dict()
 
     def q0(state):
         return state[b_of(Q0)] @ state[a_of(Q0)]

@@ -106,7 +106,7 @@ def _kept(report: "MergeReport") -> str:
     if report.energy_kept is None:
         return "the merged delta is zero"
     if report.energy_kept_worst == 1.0:
-        return "exact, nothing truncated" + rounding
+        return "the rank holds all of the method's answer, exactly" + rounding
     return (
         f"energy kept {report.energy_kept:.2%} in all, {report.energy_kept_worst:.2%} in the worst "
         f"layer ({report.worst_layer})" + rounding

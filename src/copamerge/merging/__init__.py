@@ -17,7 +17,7 @@ from copamerge.merging.plan import LayerPlan, Plan, plan
 from copamerge.merging.report import LayerReport, MergeReport, merge_report
 from copamerge.merging.saved import merged_saved
 from copamerge.merging.walk import Digests, MergedLayer, Progress, settled, walk
-from copamerge.recipe import recipe_from
+from copamerge.recipe import Recipe, recipe_from
 
 __all__ = [
     "LayerPlan",
@@ -40,6 +40,13 @@ class MergedAdapter:
     plan: Plan
     report: MergeReport
     _layers: tuple[MergedLayer, ...]
+
+    def __repr__(self) -> str:
+        report = self.report
+        return (
+            f"MergedAdapter({len(report.inputs)} adapters, {report.method['name']}, "
+            f"{len(report.layers)} layers, rank {report.rank}, {report.dtype})"
+        )
 
     def state_dict(self) -> dict[str, Tensor]:
         """Every tensor by PEFT's name, as `save_pretrained` writes it."""
@@ -75,28 +82,37 @@ def merge(
     weights: Sequence[Any] | None = None,
     alpha: float | None = None,
     device: str = "auto",
-    options: Mapping[str, Any] | None = None,
-    **recipe: Any,
+    **more: Any,
 ) -> MergedAdapter:
     """Merge adapters in memory.
 
     `adapters` are folders, files or Hub ids, in order; `weights` one for each (default 1).
-    `method` is a name, a mapping of `name` and options, or a method; `options` are the named
-    method's. What else a recipe says (`rank`, `dtype`, `seed`, `missing`, `modules_to_save`, ...)
-    are keyword arguments of the same names. `alpha` is for weights without a config.
+    `method` is a name, a mapping of `name` and options, or a method. What else a recipe says
+    (`rank`, `dtype`, `seed`, `missing`, `modules_to_save`, ...) are keyword arguments of the same
+    names; any other keyword is an option of the named method (`density=0.3`). `alpha` is for
+    weights without a config.
 
     Raises:
         RecipeError: unknown names or values out of range, number of weights.
         AdapterError, PlanError: adapters that cannot be read, or do not fit each other.
     """
+    if isinstance(adapters, str | bytes | PathLike):
+        raise RecipeError(f"adapters: give a list, even of one: [{str(adapters)!r}]")
     names = [str(adapter) for adapter in adapters]
-    if weights is not None and len(weights) != len(names):
-        raise RecipeError(
-            f"weights: {len(weights)} given for {len(names)} adapters; give one for each"
-        )
+    if weights is not None:
+        if not isinstance(weights, Sequence) or isinstance(weights, str | bytes):
+            raise RecipeError(f"weights: give a list of numbers, one per adapter (got {weights!r})")
+        if len(weights) != len(names):
+            raise RecipeError(
+                f"weights: {len(weights)} given for {len(names)} adapters; give one for each"
+            )
+    options = {key: more.pop(key) for key in list(more) if key not in Recipe.model_fields}
     if options:
         if not isinstance(method, str):
-            raise RecipeError("options: give them either in `method` or apart, not both")
+            raise RecipeError(
+                f"{', '.join(options)}: not part of a recipe; a method's options go into `method`, "
+                "or beside its name"
+            )
         method = {"name": method, **options}
     sources = [
         {
@@ -107,7 +123,7 @@ def merge(
         for i, name in enumerate(names)
     ]
     return merge_plan(
-        plan(recipe_from({"method": method, "adapters": sources, **recipe})), device=device
+        plan(recipe_from({"method": method, "adapters": sources, **more})), device=device
     )
 
 

@@ -14,6 +14,15 @@ from copamerge.merging.report import MergeReport
 SERVER_RANK = 16
 """vLLM's default `--max-lora-rank`."""
 
+AUTO_CLASSES = {
+    "CAUSAL_LM": "AutoModelForCausalLM",
+    "SEQ_2_SEQ_LM": "AutoModelForSeq2SeqLM",
+    "SEQ_CLS": "AutoModelForSequenceClassification",
+    "TOKEN_CLS": "AutoModelForTokenClassification",
+    "QUESTION_ANS": "AutoModelForQuestionAnswering",
+}
+"""PEFT's task types -> transformers' classes."""
+
 VLLM_CAPS = (8, 16, 32, 64, 128, 256, 320, 512)
 """Values that vLLM accepts for --max-lora-rank."""
 
@@ -66,8 +75,8 @@ def model_card(plan: Plan, report: MergeReport) -> str:
     lines += [
         "## Recipe",
         "",
-        "`copamerge merge -c recipe.yaml -o out` repeats this merge, byte for byte but for the "
-        "times in `merge.json`:",
+        "`copamerge merge -c recipe.yaml -o out` repeats this merge, byte for byte but for `run` "
+        "in `merge.json`, on the same kind of machine:",
         "",
         "```yaml",
         yaml.safe_dump(_recipe(report), sort_keys=False, allow_unicode=True).strip(),
@@ -77,7 +86,7 @@ def model_card(plan: Plan, report: MergeReport) -> str:
         "",
         "## Loading",
         "",
-        *_loading(report, hub_base),
+        *_loading(report, hub_base, plan.task_type),
     ]
     return "\n".join(lines)
 
@@ -87,13 +96,13 @@ def _numbers(report: MergeReport) -> list[str]:
     if report.energy_kept is None:
         lines.append("- the merged delta is zero")
     elif report.energy_kept_worst == 1.0:
-        lines.append("- exact: the rank holds all of the method's answer")
+        lines.append("- the rank holds all of the method's answer, exactly")
     else:
         lines.append(
             f"- energy kept by the rank: {report.energy_kept:.2%} in all, "
             f"{report.energy_kept_worst:.2%} in the worst layer ({_code(report.worst_layer or '')})"
         )
-    if report.rounding_worst is not None:
+    if report.rounding_worst:
         lines.append(
             f"- rounding to {report.dtype}: at most {report.rounding_worst:.1e} of a layer"
         )
@@ -103,15 +112,17 @@ def _numbers(report: MergeReport) -> list[str]:
     return lines
 
 
-def _loading(report: MergeReport, base: str | None) -> list[str]:
+def _loading(report: MergeReport, base: str | None, task: str | None) -> list[str]:
     cap = server_cap(report.rank)
     name = base or "BASE"
+    auto = AUTO_CLASSES.get(task or "", "AutoModel")
     lines = [
         "```python",
         "from peft import PeftModel",
-        "from transformers import AutoModelForCausalLM  # or the class of your base model",
+        f"from transformers import {auto}  # or the class that the adapters were trained on",
         "",
-        f'base = AutoModelForCausalLM.from_pretrained("{name}")',
+        f'base = {auto}.from_pretrained("{name}")'
+        + ("  # with the head's own num_labels" if "_CLS" in (task or "") else ""),
         'model = PeftModel.from_pretrained(base, "PATH")',
         "```",
     ]
@@ -120,13 +131,13 @@ def _loading(report: MergeReport, base: str | None) -> list[str]:
             "",
             f"vLLM serves ranks up to {VLLM_CAPS[-1]}: this one needs a smaller `--rank`.",
         ]
-    elif not report.saved:
+    elif not report.saved and task in (None, "CAUSAL_LM"):
         more = f" --max-lora-rank {cap}" if report.rank > SERVER_RANK else ""
         lines += [
             "",
             f"With vLLM: `vllm serve {name} --enable-lora{more} --lora-modules merged=PATH`",
         ]
-    else:
+    elif report.saved:
         lines += ["", "vLLM does not load adapters with full modules or biases such as this one."]
     lines.append("")
     return lines

@@ -27,14 +27,18 @@ class InputReport(_Part):
     adapter: str
     """As the recipe calls it."""
     revision: str | None
+    """The commit a Hub adapter was resolved to; null for local paths."""
     sha256: dict[str, str]
     """Hash of each file, by name."""
     base_model: str | None
     weight: Any
+    """As the recipe gives it: a number, a gradient, or filters."""
     ranks: tuple[int, ...]
+    """Ranks that occur among its layers."""
     scalings: tuple[float, float]
     """Smallest and largest resolved scaling of a layer."""
     dtypes: tuple[str, ...]
+    """Types in which its factors are stored."""
     tensors: int
     """Tensors in the file: the sum of the next five."""
     tensors_merged: int
@@ -48,7 +52,9 @@ class InputReport(_Part):
     ignored: dict[str, str]
     """Tensors that say nothing new, with the reason."""
     layers: int
+    """Layers it adapts."""
     layers_merged: int
+    """Layers in which it took part; the rest have weight 0."""
     delta_norm: float | None
     """Frobenius norm over all merged layers."""
     cosine: float | None
@@ -60,11 +66,15 @@ class LayerReport(_Part):
 
     layer: str
     kind: str
+    """`linear`, `embedding` or `conv`."""
     d_out: int
+    """Rows of the delta."""
     d_in: int
+    """Columns of the delta; for a convolution inputs x kernel."""
     adapters: tuple[int, ...]
     """Indices of the adapters that took part."""
     weights: tuple[float, ...]
+    """Their weights in this layer."""
     exact_rank: int | None
     """Rank of the method's answer; null when it is a dense matrix."""
     rank: int
@@ -74,6 +84,7 @@ class LayerReport(_Part):
     norm: float
     """Frobenius norm of the written delta."""
     input_norms: tuple[float, ...]
+    """Frobenius norm of each one's delta, before its weight."""
     cosines: tuple[float | None, ...]
     """Cosine between the written delta and each adapter's; null where one of them is zero."""
     rounding: float | None
@@ -84,15 +95,20 @@ class SavedReport(_Part):
     """One full tensor of the result."""
 
     tensor: str
+    """Name in the base model."""
     policy: str
+    """`mean` or `first`."""
     adapters: tuple[int, ...]
+    """Whose values went into it."""
 
 
 class RunReport(_Part):
     """What differs from run to run."""
 
     seconds: float
+    """From the plan to the finished folder; importing and planning not counted."""
     peak_memory_mb: float
+    """Of the whole program."""
     device: str
     copamerge: str
     torch: str
@@ -112,7 +128,9 @@ class MergeReport(_Part):
     """Layers left out because every weight is 0 there."""
     saved: tuple[SavedReport, ...]
     rank: int
+    """Uniform rank of the written adapter."""
     dtype: str
+    """Type of the written factors; full tensors keep their own."""
     base_model: str | None
     tensors: int
     """Tensors in the written file."""
@@ -121,8 +139,11 @@ class MergeReport(_Part):
     energy_kept_worst: float | None
     worst_layer: str | None
     norm: float
+    """Frobenius norm of the written delta over all layers."""
     rounding_worst: float | None
+    """Largest `rounding` of a layer."""
     warnings: tuple[str, ...]
+    """What its owner should know; the command prints the same to stderr."""
     run: RunReport
 
 
@@ -173,6 +194,8 @@ def merge_report(
             )
         seen.setdefault(key, part.adapter)
     whole = sum(x.norm**2 / x.energy_kept for x in layers if x.energy_kept)
+    if not whole:
+        warnings.append("the merged delta is zero in every layer: loading it changes nothing")
     kept = {x.layer: x.energy_kept for x in layers if x.energy_kept is not None}
     worst = min(kept, key=lambda name: kept[name]) if kept else None
     roundings = [x.rounding for x in layers if x.rounding is not None]

@@ -123,6 +123,11 @@ def read(
         return Recipe.model_validate(dict(content))
     except ValidationError as error:
         found = error.errors()
+        if any(
+            problem["loc"][:1] == ("adapters",) and len(problem["loc"]) > 1 for problem in found
+        ):
+            # An adapter that is wrong is not one that is missing.
+            found = [problem for problem in found if problem["type"] != "too_short"]
     lines = []
     for problem in found:
         if problem["loc"][:1] and problem["loc"][0] in typed:

@@ -117,7 +117,9 @@ class Recipe(_Config):
     """Adapters in order: names, or mappings with `adapter` and `weight`."""
 
     rank: Rank = "full"
-    """Rank of the result: `full` (exact), `max` (largest input rank), a number, `energy=0.99`."""
+    """Rank of the result: `full` (holds low-rank answers exactly; dense ones, such as those of
+    ties, get the rank of the plain sum), `max` (largest input rank), a number, or `energy=0.99` (the
+    smallest at which every layer keeps this share of its squared norm)."""
 
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Type of the written tensors; `auto` keeps the inputs'. Merging is always in float32."""
