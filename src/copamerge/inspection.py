@@ -1,6 +1,5 @@
 """What is in some adapters, whether they fit together, and how they relate."""
 
-import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from itertools import combinations
@@ -15,7 +14,7 @@ from copamerge.errors import AdapterError, PlanError, RecipeError, first_few
 from copamerge.io import open_adapter
 from copamerge.merging.plan import plan
 from copamerge.merging.saved import saved_not_finite
-from copamerge.merging.walk import not_finite
+from copamerge.merging.walk import not_finite, sha256_of
 from copamerge.recipe import recipe_from
 
 
@@ -220,7 +219,7 @@ def _summary(adapter: Adapter, norm: float | None) -> AdapterSummary:
         path=str(adapter.path),
         revision=adapter.revision,
         format=f"{adapter.format} {weights.suffix}",
-        sha256=hashlib.sha256(weights.read_bytes()).hexdigest(),
+        sha256=sha256_of(weights),
         base_model=adapter.base_model,
         task_type=adapter.config.get("task_type"),
         ranks=dict(Counter(info.rank for info in infos)),

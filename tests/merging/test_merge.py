@@ -270,3 +270,138 @@ def test_a_merge_leaves_the_number_of_threads_alone(pair, method):
     later.start()
     later.join()
     assert [torch.get_num_threads(), *seen] == [before, before]
+
+
+def test_the_cosine_of_an_input_is_that_of_all_its_layers_as_one_vector(tmp_path):
+    a = make_adapter(tmp_path / "a")
+    b = make_adapter(tmp_path / "b", {Q0: LAYERS[Q0]}, seed=1)
+
+    merged = copamerge.merge([a, b], "task_arithmetic")
+    merged.save_pretrained(tmp_path / "out")
+
+    whole = torch.cat([delta(tmp_path / "out", name).flatten() for name in sorted(LAYERS)])
+    one = torch.cat([delta(a, name).flatten() for name in sorted(LAYERS)])
+    other = delta(b, Q0).flatten()
+    want = [one @ whole / one.norm(), other @ delta(tmp_path / "out", Q0).flatten() / other.norm()]
+    for part, product in zip(merged.report.inputs, want, strict=True):
+        assert part.cosine == pytest.approx(float(product / whole.norm()), abs=1e-5)
+
+
+def test_rounding_is_that_of_the_factor_that_lost_most(tmp_path):
+    small = {b_of(Q0): 4.5e-8 * torch.ones(8, 2)}  # below float16's smallest number, 6e-8
+    a = make_adapter(tmp_path / "a", {Q0: LAYERS[Q0]}, alpha=2, extra=small)
+
+    report = copamerge.merge([a], "task_arithmetic", dtype="float16").report
+
+    stored = float(torch.tensor(4.5e-8).half().float())
+    assert report.rounding_worst == pytest.approx(abs(stored - 4.5e-8) / 4.5e-8, rel=1e-3)
+    assert any("rounding to float16 changes a factor" in w for w in report.warnings)
+
+
+def test_numbers_survive_cancellation(tmp_path):
+    a = make_adapter(tmp_path / "a", {Q0: LAYERS[Q0]})
+    nearly = factors({Q0: LAYERS[Q0]})
+    rng = torch.Generator().manual_seed(5)
+    nearly[b_of(Q0)] = nearly[b_of(Q0)] + 1e-5 * torch.randn(8, 2, generator=rng)
+    b = make_adapter(tmp_path / "b", {Q0: LAYERS[Q0]}, extra=nearly)
+
+    layer = copamerge.merge([a, b], "task_arithmetic", weights=[1, -1]).report.layers[0]
+
+    difference = delta(a) - delta(b)
+    want = float((difference * delta(a)).sum() / difference.norm() / delta(a).norm())
+    assert layer.norm == pytest.approx(float(difference.norm()), rel=1e-3)
+    assert layer.cosines[0] == pytest.approx(want, abs=1e-3)
+
+
+def test_a_zero_delta_keeps_no_energy_whatever_the_rank(tmp_path):
+    zero = {b_of(Q0): torch.zeros(8, 2)}
+    a = make_adapter(tmp_path / "a", {Q0: LAYERS[Q0]}, extra=zero)
+
+    for rank in ("full", 1, "energy=0.9"):
+        report = copamerge.merge([a], "task_arithmetic", rank=rank).report
+        assert report.energy_kept is None and report.layers[0].energy_kept is None
+        assert any("zero in every layer: loading it changes nothing" in w for w in report.warnings)
+
+
+def test_energy_fills_every_layer_to_the_rank_it_asks_for(tmp_path):
+    layers = {"layers.0.q_proj": (12, 10), "layers.1.q_proj": (12, 10)}
+    tensors = factors(layers, r=6)
+    tensors[b_of("layers.1.q_proj")] *= torch.tensor([1.0, 1e-2, 1e-2, 1e-2, 1e-2, 1e-2])
+    a = make_adapter(tmp_path / "a", layers, r=6, extra=tensors)
+
+    by_energy = copamerge.merge([a], "task_arithmetic", rank="energy=0.9").report
+    by_rank = copamerge.merge([a], "task_arithmetic", rank=by_energy.rank).report
+
+    assert 1 < by_energy.rank < 6
+    assert {layer.rank for layer in by_energy.layers} == {by_energy.rank}
+    assert by_energy.energy_kept == by_rank.energy_kept
+    assert by_energy.energy_kept_worst >= 0.9
+
+
+def test_whole_numbers_are_kept_when_equal_and_refused_when_not(tmp_path):
+    name = f"{PREFIX}bn.num_batches_tracked"
+    same = [
+        make_adapter(tmp_path / str(i), seed=i, extra={name: torch.arange(100)}) for i in range(3)
+    ]
+    other = make_adapter(tmp_path / "other", seed=9, extra={name: torch.arange(100) + 1})
+
+    merged = copamerge.merge(same, modules_to_save="mean")
+
+    assert torch.equal(merged.state_dict()[name], torch.arange(100))
+    with pytest.raises(CopamergeError, match=r"int64 values that differ.*--modules-to-save first"):
+        copamerge.merge([*same, other], modules_to_save="mean").state_dict()
+
+
+def test_weight_zero_leaves_its_full_tensors_out_too(tmp_path):
+    name = f"{PREFIX}head.weight"
+    folders = [
+        make_adapter(tmp_path / str(i), seed=i, extra={name: torch.full((2, 2), i + 1.0)})
+        for i in range(2)
+    ]
+
+    merged = copamerge.merge(folders, weights=[0, 1], modules_to_save="first")
+
+    assert torch.equal(merged.state_dict()[name], torch.full((2, 2), 2.0))
+    assert merged.report.inputs[0].dropped == (name,)
+
+
+def test_a_bias_that_somebody_saves_with_its_module_goes_with_the_module(tmp_path):
+    head = {f"{PREFIX}head.weight": torch.ones(2, 2), f"{PREFIX}head.bias": torch.ones(2)}
+    a = make_adapter(tmp_path / "a", extra={f"{PREFIX}head.bias": torch.zeros(2)}, bias="all")
+    b = make_adapter(tmp_path / "b", seed=1, extra=head, modules_to_save=["head"])
+
+    for order in ([a, b], [b, a]):
+        state = copamerge.merge(order, bias="drop", modules_to_save="mean").state_dict()
+        assert {name for name in head if name in state} == set(head)
+
+
+def test_a_value_and_a_change_of_one_module_are_refused(tmp_path):
+    a = make_adapter(tmp_path / "a", {"lm_head": (8, 6)})
+    b = make_adapter(
+        tmp_path / "b",
+        extra={f"{PREFIX}lm_head.weight": torch.ones(8, 6)},
+        modules_to_save=["lm_head"],
+    )
+
+    with pytest.raises(CopamergeError, match=r"b saves 'lm_head' whole and .*a has LoRA on"):
+        copamerge.merge([a, b], modules_to_save="first")
+    assert copamerge.merge([a, b], modules_to_save="drop").report.layers
+
+
+def test_the_merged_tensors_are_ordinary_tensors(pair):
+    state = copamerge.merge(pair).state_dict()
+
+    for tensor in state.values():
+        assert not tensor.is_inference()
+
+
+@pytest.mark.parametrize("method", ["dare", "ties"])
+def test_the_default_dtype_changes_nothing(pair, method):
+    one = copamerge.merge(pair, method, rank=2).state_dict()
+    torch.set_default_dtype(torch.float64)
+    try:
+        other = copamerge.merge(pair, method, rank=2).state_dict()
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+    assert all(torch.equal(one[name], other[name]) for name in one)

@@ -115,7 +115,8 @@ def _svd_of_matrix(
 
 def _randomized_svd(X: Tensor, k: int, draws: Draws) -> tuple[Tensor, Tensor, Tensor]:
     width = min(k + OVERSAMPLE, *X.shape)
-    start = torch.randn(X.shape[1], width, generator=draws.stream("", "randomized svd"))
+    drawn = draws.stream("", "randomized svd")
+    start = torch.randn(X.shape[1], width, generator=drawn, dtype=X.dtype, device="cpu")
     Q, _ = torch.linalg.qr(X @ start.to(X.device))
     for _ in range(4):
         Q, _ = torch.linalg.qr(X.mT @ Q)
@@ -149,7 +150,20 @@ def _split(U: Tensor, S: Tensor, Vt: Tensor, rank: int | Energy, total: float | 
 def cosines(
     delta: LowRank, A: Float[Tensor, "n r d_in"], B: Float[Tensor, "n d_out r"]
 ) -> "Geometry":
-    """Norms of a delta and of n others, and the cosine between it and each, by Gram matrices."""
+    """Norms of a delta and of n others, and the cosine between it and each, by Gram matrices.
+
+    Float32 products summed in float64, unless the terms cancel or underflow: then all float64.
+    """
+    found = _geometry(delta, A, B)
+    largest = max(found.input_norms)
+    if found.norm < 0.03 * largest or min(found.norm, *found.input_norms) < 1e-15:
+        return _geometry(LowRank(delta.A.double(), delta.B.double()), A.double(), B.double())
+    return found
+
+
+def _geometry(
+    delta: LowRank, A: Float[Tensor, "n r d_in"], B: Float[Tensor, "n d_out r"]
+) -> "Geometry":
     n, r, _ = A.shape
     # One product over all adapters is faster than n small ones, and A is already stored that way.
     with_A = (delta.A @ A.flatten(0, 1).mT).view(-1, n, r).movedim(1, 0)

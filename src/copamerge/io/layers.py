@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from copamerge.core.adapter import Kind, LayerInfo
@@ -53,6 +54,12 @@ def layer_info(
             return None
         rank, d_in, d_out = A[0], A[1], shape
         unit = config.rank_of(name)
+        if B[1] != unit:
+            problems.append(
+                f"{place} has rank {B[1]} per part, but its adapter_config.json says {unit}; "
+                "weights and config are not of the same adapter"
+            )
+            return None
     else:
         if len(A) != len(B) or len(A) not in (2, 3, 4, 5):
             problems.append(
@@ -97,11 +104,20 @@ def layer_info(
         d_out=d_out,
         rank=rank,
         scaling=config.scaling_of(name, unit),
-        dtype=dtype_name(headers[found.B].dtype),
+        dtype=dtype_name(_wider(headers[found.A].dtype, headers[found.B].dtype)),
         kernel=A[1:] if kind is Kind.CONV else (),
         has_bias=found.bias is not None,
         tensors=tuple(tensors),
     )
+
+
+def _wider(one: torch.dtype, other: torch.dtype) -> torch.dtype:
+    # float8 types do not promote among themselves.
+    return one if one == other else torch.promote_types(_plain(one), _plain(other))
+
+
+def _plain(dtype: torch.dtype) -> torch.dtype:
+    return torch.bfloat16 if dtype.itemsize == 1 else dtype
 
 
 def _merged_linear_shape(

@@ -49,17 +49,21 @@ def store(plan: Plan, layer: MergedLayer) -> Stored:
 
 
 def _rounding(layer: str, exact: dict[str, Tensor], stored: dict[str, Tensor]) -> float | None:
-    error, size = 0.0, 0.0
+    worst = None
     for name, meant in exact.items():
-        size += _square(meant)
+        size = _square(meant)
+        error = 0.0
         if stored[name].dtype != meant.dtype:
-            error += _square(stored[name].float().sub_(meant.cpu()))
-    if not math.isfinite(error):
-        raise CopamergeError(
-            f"layer {layer!r}: values do not fit {stored[next(iter(stored))].dtype}; "
-            "choose --dtype bfloat16 or float32"
-        )
-    return (error / size) ** 0.5 if size else None
+            error = _square(stored[name].float().sub_(meant.cpu()))
+        if not math.isfinite(error):
+            raise CopamergeError(
+                f"layer {layer!r}: values do not fit {stored[name].dtype}; "
+                "choose --dtype bfloat16 or float32"
+            )
+        if size:
+            # Tensor by tensor: pooled, a large A would hide that a small B was lost.
+            worst = max(worst or 0.0, (error / size) ** 0.5)
+    return worst
 
 
 def _square(x: Tensor) -> float:

@@ -89,6 +89,7 @@ def plan(recipe: Recipe) -> Plan:
     _check_missing(recipe, adapters, infos, problems, warnings)
     layers, silent = _layers(recipe, adapters, infos, problems)
     saved = plan_saved(recipe, adapters, problems, warnings)
+    _check_heads(adapters, layers, saved, problems)
     has_bias = any(a.layers[x.name].has_bias for x in layers for a in _of(x, adapters))
     if has_bias and any(layer.kind is Kind.EMBEDDING for layer in layers):
         problems.append(
@@ -183,7 +184,8 @@ def _check_missing(
     warnings: list[str],
 ) -> None:
     meaning = {
-        "zero": "they count as a delta of zero",
+        "zero": "they count as a delta of zero (copa and robustmerge, which normalise over the "
+        "adapters that have a layer, do not count them)",
         "present": "means are over the adapters that have them",
     }
     for adapter in adapters:
@@ -204,6 +206,25 @@ def _check_missing(
                 f"({next(iter(one.layers))!r} and {next(iter(other.layers))!r}, for example): "
                 "are their names from different versions of the model's code?"
             )
+
+
+def _check_heads(
+    adapters: Sequence[Adapter],
+    layers: Sequence[LayerPlan],
+    saved: SavedPlan,
+    problems: list[str],
+) -> None:
+    """A module that one adapter saves whole and another adapts: a value and a change of another."""
+    for adapter in adapters:
+        for module in adapter.config.get("modules_to_save") or ():
+            inside = [x.name for x in layers if f".{module}." in f".{x.name}."]
+            if inside and any(f".{module}." in f".{kept.name}" for kept in saved.kept):
+                who = next(a.label for a in adapters if inside[0] in a.layers)
+                problems.append(
+                    f"{adapter.label} saves {module!r} whole and {who} has LoRA on {inside[0]!r}: "
+                    "a trained value and a change of the base's value cannot be added; "
+                    "--modules-to-save drop keeps the LoRA, leaving one adapter out also works"
+                )
 
 
 def _layers(

@@ -16,6 +16,9 @@ from copamerge.io.tensorfile import dtype_name
 from copamerge.merging.plan import Plan
 from copamerge.merging.walk import MergedLayer
 
+COARSE = 0.01
+"""Relative rounding error of a factor from which a warning is due; bfloat16 stays below 0.004."""
+
 
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
@@ -88,7 +91,7 @@ class LayerReport(_Part):
     cosines: tuple[float | None, ...]
     """Cosine between the written delta and each adapter's; null where one of them is zero."""
     rounding: float | None
-    """Relative error of the stored factors from their dtype; null when they are zero."""
+    """Relative error from the dtype, of the factor that lost most; null when they are zero."""
 
 
 class SavedReport(_Part):
@@ -158,7 +161,7 @@ def layer_report(layer: MergedLayer, rounding: float | None) -> LayerReport:
         weights=plan.weights,
         exact_rank=plan.result_rank,
         rank=layer.factors.rank,
-        energy_kept=layer.factors.kept,
+        energy_kept=layer.factors.kept if geometry.norm > 0 else None,
         norm=geometry.norm,
         input_norms=geometry.input_norms,
         cosines=geometry.cosines,
@@ -180,6 +183,12 @@ def merge_report(
         _input(plan, i, adapter, layers, digests[i]) for i, adapter in enumerate(plan.adapters)
     )
     warnings = list(plan.warnings)
+    coarse = [x.layer for x in layers if (x.rounding or 0.0) > COARSE]
+    if coarse:
+        warnings.append(
+            f"rounding to {dtype_name(plan.dtype)} changes a factor by more than {COARSE:.0%} in "
+            f"{len(coarse)} layers (first: {coarse[0]!r}); --dtype float32 or bfloat16 would not"
+        )
     seen: dict[str, str] = {}
     for part, adapter in zip(inputs, plan.adapters, strict=True):
         if part.delta_norm == 0.0:

@@ -14,6 +14,8 @@ from copamerge.recipe import Recipe
 from copamerge.recipe.schedule import weight_at
 
 SOME = 4
+BLOCK = 2**20
+"""Entries of a full tensor that are worked on at once."""
 
 
 @dataclass(frozen=True)
@@ -47,10 +49,14 @@ def plan_saved(
     owners: dict[str, list[int]] = defaultdict(list)
     for i, adapter in enumerate(adapters):
         for name in adapter.saved:
-            owners[name].append(i)
+            # An adapter of weight 0 is not there (docs/adr/0003).
+            if weight_at(recipe.adapters[i].weight, name, 1.0) != 0.0:
+                owners[name].append(i)
     by_role: dict[str, list[str]] = defaultdict(list)
     for name, who in owners.items():
-        by_role[adapters[who[0]].saved[name].role].append(name)
+        roles = {adapters[i].saved[name].role for i in who}
+        # A bias of a module that somebody saves whole goes with the module.
+        by_role["module" if "module" in roles else "bias"].append(name)
     kept: list[SavedTensor] = []
     dropped: list[tuple[int, str]] = []
     for role, names in sorted(by_role.items()):
@@ -70,7 +76,7 @@ def plan_saved(
             continue
         effective = "first" if len(adapters) == 1 else policy
         for name in sorted(names):
-            tensor = _one(name, owners[name], effective, recipe, adapters, problems)
+            tensor = _one(name, role, owners[name], effective, recipe, adapters, problems)
             if tensor is not None:
                 kept.append(tensor)
         partial = [name for name in names if len(owners[name]) < len(adapters)]
@@ -88,6 +94,7 @@ def _option(role: str) -> str:
 
 def _one(
     name: str,
+    role: str,
     who: list[int],
     policy: str,
     recipe: Recipe,
@@ -95,9 +102,9 @@ def _one(
     problems: list[str],
 ) -> SavedTensor | None:
     infos = [adapters[i].saved[name] for i in who]
-    option = _option(infos[0].role)
+    option = _option(role)
     if policy == "first":
-        return _tensor(name, infos[:1], "first", who[:1], (1.0,))
+        return _tensor(name, role, infos[:1], "first", who[:1], (1.0,))
     shapes = {info.shape for info in infos}
     if len(shapes) > 1:
         each = ", ".join(
@@ -115,11 +122,12 @@ def _one(
             f"{option} first or drop would do"
         )
         return None
-    return _tensor(name, infos, "mean", who, tuple(weight / total for weight in plain))
+    return _tensor(name, role, infos, "mean", who, tuple(weight / total for weight in plain))
 
 
 def _tensor(
     name: str,
+    role: str,
     infos: Sequence[SavedInfo],
     policy: str,
     who: Sequence[int],
@@ -129,7 +137,7 @@ def _tensor(
     for info in infos[1:]:
         dtype = torch.promote_types(dtype, getattr(torch, info.dtype))
     stored = dtype_name(dtype)
-    return SavedTensor(name, infos[0].role, policy, tuple(who), weights, infos[0].shape, stored)
+    return SavedTensor(name, role, policy, tuple(who), weights, infos[0].shape, stored)
 
 
 def merged_saved(
@@ -142,7 +150,7 @@ def merged_saved(
     """
     for saved in plan.kept:
         tensors = [adapters[i].tensor(adapters[i].saved[saved.name].tensor) for i in saved.owners]
-        if not all(bool(tensor.float().isfinite().all()) for tensor in tensors):
+        if not all(map(_all_finite, tensors)):
             raise AdapterError(
                 line
                 for later in plan.kept
@@ -152,17 +160,44 @@ def merged_saved(
         if len(tensors) == 1:
             yield saved, tensors[0]
             continue
-        total = torch.zeros(saved.shape, dtype=torch.float64)
-        for weight, tensor in zip(saved.weights, tensors, strict=True):
-            total += weight * tensor.double()
-        merged = total.to(getattr(torch, saved.dtype))
-        if not bool(merged.float().isfinite().all()):
-            option = "--bias" if saved.role == "bias" else "--modules-to-save"
+        merged = _mean(saved, tensors)
+        if not _all_finite(merged):
             raise CopamergeError(
                 f"{saved.name!r}: its mean with weights {list(saved.weights)} does not fit "
-                f"{saved.dtype}; choose other weights, or {option} first or drop"
+                f"{saved.dtype}; choose other weights, or {_option(saved.role)} first or drop"
             )
         yield saved, merged
+
+
+def _mean(saved: SavedTensor, tensors: Sequence[Tensor]) -> Tensor:
+    """Weighted mean in float64, a block at a time: such tensors can be whole embeddings.
+
+    Raises:
+        CopamergeError: whole numbers or other types that have no mean, and are not all equal.
+    """
+    mean = torch.empty(saved.shape, dtype=getattr(torch, saved.dtype))
+    if not mean.dtype.is_floating_point:
+        if all(torch.equal(tensors[0], tensor) for tensor in tensors[1:]):
+            return tensors[0]
+        raise CopamergeError(
+            f"{saved.name!r} holds {saved.dtype} values that differ between the adapters and have "
+            f"no mean; {_option(saved.role)} first or drop would do"
+        )
+    flats = [tensor.contiguous().flatten() for tensor in tensors]
+    for start in range(0, mean.numel(), BLOCK):
+        block = slice(start, start + BLOCK)
+        terms = [w * x[block].double() for w, x in zip(saved.weights, flats, strict=True)]
+        mean.view(-1)[block] = torch.stack(terms).sum(0)
+    return mean
+
+
+def _all_finite(tensor: Tensor) -> bool:
+    """Whether there is no NaN or infinity in it, looked at a block at a time."""
+    if not tensor.dtype.is_floating_point:
+        return True
+    flat = tensor.contiguous().flatten()
+    starts = range(0, len(flat), BLOCK)
+    return all(bool(flat[start : start + BLOCK].float().isfinite().all()) for start in starts)
 
 
 def saved_not_finite(adapter: Adapter, name: str) -> list[str]:

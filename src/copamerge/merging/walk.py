@@ -46,7 +46,7 @@ class Digests:
         self._adapters = adapters
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="hash")
         files = dict.fromkeys(file for adapter in adapters for file in adapter.files)
-        self._files = {file: self._pool.submit(_sha256, file) for file in files}
+        self._files = {file: self._pool.submit(sha256_of, file) for file in files}
 
     def __enter__(self) -> "Digests":
         return self
@@ -99,7 +99,7 @@ def walk(
     threads = torch.get_num_threads()
     workers = threads if small else 1
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def work(layer: LayerPlan) -> T | None:
         modules = [plan.adapters[i].module(layer.name).to(device) for i in layer.present]
         stack = FactorStack.of(
@@ -214,7 +214,7 @@ def not_finite(adapter: Adapter, layer: str) -> list[str]:
     return problems
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
     digest = hashlib.sha256()
     buffer = bytearray(4 * 2**20)
     view = memoryview(buffer)

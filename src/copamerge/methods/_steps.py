@@ -39,7 +39,8 @@ def drop_at_random(
     `inverse` divides by `density`, which keeps the expectation; `l1` restores the sum of the
     magnitudes of this tensor; `none` leaves the entries. Nothing kept gives zeros.
     """
-    kept = x * (torch.rand(x.shape, generator=stream) < density).to(x.device)
+    drawn = torch.rand(x.shape, generator=stream, dtype=torch.float32, device="cpu")
+    kept = x * (drawn < density).to(x.device)
     if rescale == "inverse" and density > 0:
         kept /= density
     elif rescale == "l1":

@@ -98,7 +98,7 @@ class RobustMerge(MergeMethod):
         """Each adapter's S with its lowest 1 - clamp raised to the first above; zeros stay."""
         r = S.shape[1]
         present = (S > 0).sum(1)
-        raised = (present * (1 - self.clamp)).long().minimum(present - 1)
+        raised = (present.double() * (1 - self.clamp)).long().minimum(present - 1)
         # Ascending, the zeros come first. Nothing is raised where all are zero.
         first = (r - present + raised).clamp(min=0, max=r - 1)
         low = S.sort(dim=1).values.gather(1, first[:, None])

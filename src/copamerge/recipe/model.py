@@ -42,7 +42,7 @@ def _rank(value: Any) -> Any:
 
 
 def _rank_text(value: "int | str | Energy") -> "int | str":
-    return f"energy={value.share:g}" if isinstance(value, Energy) else value
+    return f"energy={value.share!r}" if isinstance(value, Energy) else value
 
 
 Rank = Annotated[
@@ -118,8 +118,8 @@ class Recipe(_Config):
 
     rank: Rank = "full"
     """Rank of the result: `full` (holds low-rank answers exactly; dense ones, such as those of
-    ties, get the rank of the plain sum), `max` (largest input rank), a number, or `energy=0.99` (the
-    smallest at which every layer keeps this share of its squared norm)."""
+    ties, get the rank of the plain sum), `max` (largest input rank), a number, or `energy=0.99`
+    (the smallest at which every layer keeps this share of its squared norm)."""
 
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Type of the written tensors; `auto` keeps the inputs'. Merging is always in float32."""
