@@ -73,6 +73,15 @@ def test_weight_zero_leaves_an_adapter_out(tmp_path):
     assert all(layer.present == (0,) and not layer.absent for layer in job.layers)
 
 
+def test_an_adapter_of_weight_zero_is_not_even_absent(tmp_path):
+    a = make_adapter(tmp_path / "a")
+    b = make_adapter(tmp_path / "b", dict(list(LAYERS.items())[:2]), seed=1)
+
+    job = plan(recipe_from({"adapters": [str(a), {"adapter": str(b), "weight": 0}]}))
+
+    assert not any(layer.absent for layer in job.layers)
+
+
 def test_layers_where_all_weights_are_zero_are_named(tmp_path):
     a = make_adapter(tmp_path / "a")
     weight = [{"filter": "layers.0", "value": 0}, {"value": 1}]
