@@ -238,6 +238,18 @@ def test_the_recipe_in_the_report_repeats_the_merge(tmp_path, pair):
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
+def test_a_report_is_a_recipe(tmp_path, pair):
+    copamerge.merge(pair, "dare", weights=[1.0, [0.5, 1.0]], seed=7).save_pretrained(
+        tmp_path / "out"
+    )
+
+    recipe, _ = copamerge.load_recipe(tmp_path / "out" / "merge.json")
+    copamerge.merge_plan(plan(recipe), device="cpu").save_pretrained(tmp_path / "again")
+
+    for name in ("adapter_model.safetensors", "adapter_config.json", "README.md"):
+        assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
+
+
 def test_dare_does_not_depend_on_order_or_on_other_layers(tmp_path, pair):
     a, b = pair
     one = copamerge.merge([a, b], "dare", density=0.5, rank="full").state_dict()

@@ -82,7 +82,7 @@ def model_card(plan: Plan, report: MergeReport) -> str:
         yaml.safe_dump(_recipe(report), sort_keys=False, allow_unicode=True).strip(),
         "```",
         "",
-        "`merge.json` beside this file has every layer's numbers.",
+        "`merge.json` beside this file has every layer's numbers; `-c merge.json` works as well.",
         "",
         "## Loading",
         "",

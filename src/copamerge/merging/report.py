@@ -34,6 +34,7 @@ class InputReport(_Part):
     sha256: dict[str, str]
     """Hash of each file, by name."""
     base_model: str | None
+    """What its config names."""
     weight: Any
     """As the recipe gives it: a number, a gradient, or filters."""
     ranks: tuple[int, ...]
@@ -124,23 +125,29 @@ class MergeReport(_Part):
     method: dict[str, Any]
     """Name and every option as resolved."""
     recipe: dict[str, Any]
-    """The whole recipe as resolved; `copamerge merge -c` accepts it."""
+    """The whole recipe as resolved: `copamerge merge -c merge.json` repeats the merge."""
     inputs: tuple[InputReport, ...]
+    """One for each adapter, in recipe order."""
     layers: tuple[LayerReport, ...]
+    """One for each layer of the result, by name."""
     layers_silent: tuple[str, ...]
     """Layers left out because every weight is 0 there."""
     saved: tuple[SavedReport, ...]
+    """One for each full tensor of the result."""
     rank: int
     """Uniform rank of the written adapter."""
     dtype: str
     """Type of the written factors; full tensors keep their own."""
     base_model: str | None
+    """Name written into the result; null when nobody names one."""
     tensors: int
     """Tensors in the written file."""
     energy_kept: float | None
     """Over all layers together; null when the merged delta is zero."""
     energy_kept_worst: float | None
+    """The smallest `energy_kept` of a layer."""
     worst_layer: str | None
+    """The layer it belongs to."""
     norm: float
     """Frobenius norm of the written delta over all layers."""
     rounding_worst: float | None
@@ -148,6 +155,7 @@ class MergeReport(_Part):
     warnings: tuple[str, ...]
     """What its owner should know; the command prints the same to stderr."""
     run: RunReport
+    """What differs from run to run."""
 
 
 def layer_report(layer: MergedLayer, rounding: float | None) -> LayerReport:

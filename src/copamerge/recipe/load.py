@@ -91,6 +91,9 @@ def _content(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         got = "an empty file" if content is None else f"a {type(content).__name__}"
         raise RecipeError(f"{path}: expected `method:` and `adapters:`, got {got}")
+    if isinstance(content.get("recipe"), dict) and "inputs" in content:
+        report: dict[str, Any] = content["recipe"]  # a merge.json: its recipe repeats the merge
+        return {key: value for key, value in report.items() if value is not None}
     return content
 
 
