@@ -5,6 +5,7 @@ CopamergeError
     RecipeError       the recipe asks for something that does not exist or does not add up
     PlanError         each adapter is fine alone, but not together
     OutputError       the result cannot be written where it was asked for
+    SuiteError        a suite, task or zoo is not there, or not what it says it is
 """
 
 from collections.abc import Iterable
@@ -33,6 +34,10 @@ class PlanError(CopamergeError):
 
 class OutputError(CopamergeError):
     """The result cannot be written where it was asked for."""
+
+
+class SuiteError(CopamergeError):
+    """A suite, task, zoo or answers file is not there, or not what it says it is."""
 
 
 def first_few(problems: list[str], place: str, more: str, *, few: int = 3) -> list[str]:
