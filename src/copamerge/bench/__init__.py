@@ -1,0 +1,1 @@
+"""The benchmark: how well a merged adapter does its tasks."""
