@@ -11,8 +11,9 @@ from copamerge.core.delta import Dense, LowRank
 from copamerge.core.draws import Draws
 from copamerge.core.lora import FactorStack
 from copamerge.methods import Law, MergeMethod
+from copamerge.methods._survey import surveyed
 
-__all__ = ["check_law", "check_method", "example_stacks"]
+__all__ = ["check_law", "check_method", "example_stacks", "surveyed"]
 
 
 GENERIC = ("generic", "unlike ranks", "one adapter", "negative weight", "missing elsewhere")
@@ -58,6 +59,7 @@ def _check_manners(method: MergeMethod, name: str, stack: FactorStack) -> None:
     before = [x.clone() for x in _tensors(stack)]
     state = torch.get_rng_state()
     draws = Draws(0, stack.layer)
+    (stack,) = surveyed(method, [stack])
     merged = method.merge(stack, draws)
     bias = None if stack.bias is None else method.merge_bias(stack, draws)
     on = f"on {name!r}"
@@ -320,6 +322,7 @@ def _factor_scale(method: MergeMethod, stack: FactorStack) -> Pairs:
 
 
 def _rank_bound(method: MergeMethod, stack: FactorStack) -> Pairs:
+    (stack,) = surveyed(method, [stack])
     merged = method.merge(stack, Draws(0, stack.layer))
     announced = method.result_rank(stack.ranks)
     if announced is None:
@@ -363,6 +366,8 @@ _CHECKS: Mapping[Law, Callable[[MergeMethod, FactorStack], Pairs]] = {
 
 def _run(method: MergeMethod, stack: FactorStack, seed: int = 0) -> Result:
     draws = Draws(seed, stack.layer)
+    # This layer is the whole model: what a survey finds for other stacks does not hold here.
+    (stack,) = surveyed(method, [stack])
     merged = method.merge(stack, draws)
     matrix = merged.matrix if isinstance(merged, Dense) else merged.B @ merged.A
     bias = None if stack.bias is None else method.merge_bias(stack, draws)

@@ -24,6 +24,7 @@ SETTINGS = [
     {"name": "copa", "density": 1, "prune": "random", "scale": 1, "normalize": False},
     {"name": "copa", "prune": "sign", "scale": 1},
     {"name": "copa", "prune": "sign", "scale": 1, "normalize": False, "coefficients": "none"},
+    {"name": "copa", "density": 1, "scale": 1, "convention": "argsort"},
     {"name": "robustmerge"},
     {"name": "robustmerge", "density": 0.5, "clamp": 1, "fuse": 1, "average": 1},
     {"name": "robustmerge", "density": 1, "clamp": 0},
@@ -39,6 +40,10 @@ SETTINGS = [
     {"name": "ties", "density": 0.5, "convention": "quantile"},
     {"name": "ties", "density": 1, "space": "factors"},
     {"name": "ties", "density": 0.4, "space": "factors", "sign": "drop", "vote": "weighted"},
+    {"name": "ties", "density": 1, "convention": "argsort"},
+    {"name": "ties", "density": 0.5, "convention": "kth", "scope": "global"},
+    {"name": "ties", "density": 1, "convention": "quantile", "scope": "global", "sign": "drop"},
+    {"name": "ties", "density": 0.5, "convention": "kth", "scope": "global", "space": "factors"},
     {"name": "dare"},
     {"name": "dare", "density": 1},
     {"name": "dare", "density": 0.5, "rescale": "l1", "then": "ties", "sign": "drop"},
@@ -49,6 +54,8 @@ SETTINGS = [
     {"name": "pcb"},
     {"name": "pcb", "ratio": 1, "clamp": 0.1},
     {"name": "pcb", "ratio": 0.5, "space": "factors"},
+    {"name": "pcb", "ratio": 0.5, "scope": "global"},
+    {"name": "pcb", "ratio": 0.5, "scope": "global", "space": "factors"},
     {"name": "factor_linear"},
 ]
 
@@ -93,6 +100,17 @@ UNPROMISED = [
 def test_laws_that_are_not_promised_fail(method, law):
     with pytest.raises(AssertionError, match=law.name):
         check_law(method, law, EXAMPLE)
+
+
+def test_one_threshold_for_both_factors_depends_on_their_sizes():
+    method = method_from(
+        {"name": "ties", "space": "factors", "scope": "global", "convention": "kth"}
+    )
+
+    for law in (Law.HOMOGENEITY, Law.FACTOR_SCALE):
+        assert law not in method.promises()
+        with pytest.raises(AssertionError, match=law.name):
+            check_law(method, law, EXAMPLE)
 
 
 @pytest.mark.parametrize("name", ["ties", "dare", "pcb"])
@@ -205,6 +223,11 @@ def scales_in_place(self, stack, draws):
     return Dense(total(stack))
 
 
+def shrinks_in_place(stack):
+    stack.B.mul_(0.5)
+    return {}
+
+
 @pytest.mark.parametrize(
     "overrides, complaint",
     [
@@ -221,6 +244,11 @@ def scales_in_place(self, stack, draws):
             "depends on the seed",
         ),
         ({"seeded": lambda self: True}, "is seeded, and is not"),
+        ({"passes": lambda self: 1}, "announces 1 passes and makes 0"),
+        (
+            {"passes": lambda self: 1, "survey": lambda self, t: t(shrinks_in_place) or None},
+            "changes its input",
+        ),
         ({"refusal": lambda self, ranks: "no"}, "refuses"),
         ({"promises": lambda self: frozenset({Law.COPIES})}, "COPIES does not hold"),
     ],

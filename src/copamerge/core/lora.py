@@ -11,6 +11,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import pad
 
+from copamerge.core.survey import Survey
+
 
 @dataclass(frozen=True, eq=False)
 class LoraModule:
@@ -64,6 +66,8 @@ class FactorStack:
     """Weights of the recipe's adapters that lack this layer and count as a delta of zero."""
     bias: Float[Tensor, "n d_out"] | None = None
     """LoRA biases with scaling folded in, zero where an adapter has none; None if none has one."""
+    survey: Survey | None = None
+    """What the method's survey of all layers found; None for methods that make none."""
 
     @classmethod
     def of(
@@ -74,6 +78,7 @@ class FactorStack:
         *,
         keys: Sequence[str] | None = None,
         absent: Sequence[float] = (),
+        survey: Survey | None = None,
     ) -> "FactorStack":
         n = len(modules)
         A, B = _stacked_A([m.A for m in modules]), _stacked_B([m.B for m in modules])
@@ -96,6 +101,7 @@ class FactorStack:
             keys=tuple(keys) if keys is not None else tuple(map(str, range(n))),
             absent=tuple(absent),
             bias=bias,
+            survey=survey,
         )
 
     @property

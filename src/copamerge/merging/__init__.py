@@ -135,12 +135,13 @@ def merge_plan(
     where = resolve_device(device)
     with Digests(plan.adapters) as digests:
         keys = digests.keys(plan.recipe.method.seeded())
-        plan = settled(plan, device=where, keys=keys)
+        plan = settled(plan, device=where, keys=keys, progress=progress)
         layers = tuple(walk(plan, lambda layer: layer, device=where, keys=keys, progress=progress))
         hashes = digests.all()
     report = merge_report(
         plan,
         [store(plan, layer).report for layer in layers],
+        keys=keys,
         digests=hashes,
         seconds=time.perf_counter() - started,
         device=str(where),

@@ -134,13 +134,14 @@ def merge_to_folder(
     check_apart(plan, out)
     with whole_folder(out, overwrite=overwrite) as folder, Digests(plan.adapters) as digests:
         keys = digests.keys(plan.recipe.method.seeded())
-        plan = settled(plan, device=device, keys=keys)
+        plan = settled(plan, device=device, keys=keys, progress=progress)
         with Sink(plan, folder) as sink:
             written = list(walk(plan, sink.put, device=device, keys=keys, progress=progress))
             sink.finish()
         report = merge_report(
             plan,
             written,
+            keys=keys,
             digests=digests.all(),
             seconds=time.perf_counter() - started,
             device=str(device),

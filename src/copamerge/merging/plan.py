@@ -9,6 +9,7 @@ import torch
 
 from copamerge.core.adapter import Adapter, Kind, LayerInfo
 from copamerge.core.delta import Energy
+from copamerge.core.survey import Survey
 from copamerge.errors import AdapterError, PlanError
 from copamerge.io import LayerShape, open_adapter
 from copamerge.merging.bases import base_of
@@ -59,6 +60,8 @@ class Plan:
     task_type: str | None
     has_bias: bool
     warnings: tuple[str, ...]
+    survey: Survey | None = None
+    """What the method's survey of all layers found; None before it, or where there is none."""
 
     def with_rank(self, rank: int) -> "Plan":
         """This plan with one rank for every layer."""
@@ -100,6 +103,11 @@ def plan(recipe: Recipe) -> Plan:
         raise PlanError(problems)
     warnings += _rank_warnings(recipe, layers)
     warnings += recipe.method.cautions()
+    if passes := recipe.method.passes():
+        warnings.append(
+            f"{recipe.method.name} with these options looks at the whole model first: {passes} "
+            f"survey passes over all {len(layers)} layers come before the merge"
+        )
     return Plan(
         recipe=recipe,
         adapters=adapters,

@@ -63,6 +63,9 @@ class InputReport(_Part):
     """Frobenius norm over all merged layers."""
     cosine: float | None
     """Cosine to the merged delta, all layers as one vector; null where one of them is zero."""
+    survey: dict[str, float]
+    """What a survey of the whole model found of this adapter (with `scope: global`: the magnitude
+    its entries have to reach, and such); empty without one."""
 
 
 class LayerReport(_Part):
@@ -152,6 +155,10 @@ class MergeReport(_Part):
     """Frobenius norm of the written delta over all layers."""
     rounding_worst: float | None
     """Largest `rounding` of a layer."""
+    survey_passes: int
+    """Walks over all layers before the merge, for methods that look at the whole model first."""
+    survey: dict[str, float]
+    """What they found of all adapters together; each input has its own."""
     warnings: tuple[str, ...]
     """What its owner should know; the command prints the same to stderr."""
     run: RunReport
@@ -181,6 +188,7 @@ def merge_report(
     plan: Plan,
     layers: Sequence[LayerReport],
     *,
+    keys: Sequence[str],
     digests: Sequence[Mapping[str, str]],
     seconds: float,
     device: str,
@@ -188,7 +196,8 @@ def merge_report(
     """Put the parts together and check that every tensor and layer adds up."""
     assert plan.rank is not None, "the plan was walked, so its rank is settled"
     inputs = tuple(
-        _input(plan, i, adapter, layers, digests[i]) for i, adapter in enumerate(plan.adapters)
+        _input(plan, i, adapter, layers, keys[i], digests[i])
+        for i, adapter in enumerate(plan.adapters)
     )
     warnings = list(plan.warnings)
     coarse = [x.layer for x in layers if (x.rounding or 0.0) > COARSE]
@@ -234,6 +243,8 @@ def merge_report(
         worst_layer=worst,
         norm=sum(x.norm**2 for x in layers) ** 0.5,
         rounding_worst=max(roundings) if roundings else None,
+        survey_passes=plan.recipe.method.passes(),
+        survey=dict(plan.survey.model) if plan.survey else {},
         warnings=tuple(dict.fromkeys(warnings)),
         run=RunReport(
             seconds=round(seconds, 3),
@@ -251,6 +262,7 @@ def _input(
     i: int,
     adapter: Adapter,
     layers: Sequence[LayerReport],
+    key: str,
     digests: Mapping[str, str],
 ) -> InputReport:
     merged = [x for x in layers if i in x.adapters]
@@ -296,6 +308,7 @@ def _input(
         layers_merged=len(merged),
         delta_norm=squares**0.5 if merged else None,
         cosine=inner / (squares * whole) ** 0.5 if squares > 0 and whole > 0 else None,
+        survey=dict(plan.survey.adapters.get(key, {})) if plan.survey else {},
     )
 
 

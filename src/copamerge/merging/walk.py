@@ -5,7 +5,7 @@ import math
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
@@ -17,6 +17,7 @@ from copamerge.core.adapter import Adapter
 from copamerge.core.delta import Factorized, Geometry, LowRank, cosines, factorize
 from copamerge.core.draws import Draws
 from copamerge.core.lora import FactorStack
+from copamerge.core.survey import Tally, added
 from copamerge.errors import AdapterError, CopamergeError, first_few
 from copamerge.merging.plan import LayerPlan, Plan
 from copamerge.merging.saved import how_not_finite
@@ -87,20 +88,43 @@ def walk(
 ) -> Iterator[T]:
     """Merge layer after layer, hand each to `then`, and yield what it returns in name order.
 
-    Layers are independent, so several are worked on at once on the CPU, one thread each, where
-    layers are small; large dense answers get all threads for one layer at a time. `keys` names
-    the adapters for random draws.
+    The plan is settled, at least as far as the method's survey. `keys` names the adapters for
+    random draws.
 
     Raises:
         AdapterError: NaN or infinity in an input; every tensor that has one is named.
         CopamergeError: the method's result overflows float32.
+    """
+
+    def work(layer: LayerPlan, stack: FactorStack) -> T:
+        return then(_merge_layer(plan, layer, stack))
+
+    return _over_layers(plan, work, device=device, keys=keys, progress=progress)
+
+
+def _over_layers(
+    plan: Plan,
+    work: Callable[[LayerPlan, FactorStack], T],
+    *,
+    device: torch.device,
+    keys: Sequence[str],
+    progress: Progress | None = None,
+) -> Iterator[T]:
+    """What `work` makes of each layer, in name order.
+
+    Layers are independent, so several are worked on at once on the CPU, one thread each, where
+    layers are small; large dense answers get all threads for one layer at a time. A survey and
+    the merge after it do the same, so both see the same bits.
+
+    Raises:
+        AdapterError: NaN or infinity in an input; every tensor that has one is named.
     """
     small = device.type == "cpu" and all(map(_is_small, plan.layers))
     threads = torch.get_num_threads()
     workers = threads if small else 1
 
     @torch.no_grad()
-    def work(layer: LayerPlan) -> T | None:
+    def checked(layer: LayerPlan) -> T | None:
         modules = [plan.adapters[i].module(layer.name).to(device) for i in layer.present]
         stack = FactorStack.of(
             layer.name,
@@ -108,9 +132,10 @@ def walk(
             layer.weights,
             keys=[keys[i] for i in layer.present],
             absent=layer.absent,
+            survey=plan.survey,
         )
         parts = [stack.A, stack.B] + ([stack.bias] if stack.bias is not None else [])
-        return then(_merge_layer(plan, layer, stack)) if _finite(parts) else None
+        return work(layer, stack) if _finite(parts) else None
 
     def alone() -> None:
         if small:
@@ -122,7 +147,7 @@ def walk(
     try:
         for done in range(len(plan.layers)):
             for layer in islice(coming, workers + 1 - len(waiting)):
-                waiting.append(pool.submit(work, layer))
+                waiting.append(pool.submit(checked, layer))
             result = waiting.popleft().result()
             if result is None:
                 wait(waiting)
@@ -137,16 +162,31 @@ def walk(
             torch.set_num_threads(threads)
 
 
-def settled(plan: Plan, *, device: torch.device, keys: Sequence[str]) -> Plan:
-    """A plan with a rank: where energy decides it, the smallest at which every layer keeps enough.
+def settled(
+    plan: Plan,
+    *,
+    device: torch.device,
+    keys: Sequence[str],
+    progress: Progress | None = None,
+) -> Plan:
+    """A plan with nothing left open: the method's survey made, the rank known.
 
-    That takes a walk of its own. All layers are then written at this rank: zero-padding those
-    that need less would cost as much and keep less.
+    Where energy decides the rank, it is the smallest at which every layer keeps enough. That
+    takes a walk of its own. All layers are then written at this rank: zero-padding those that
+    need less would cost as much and keep less.
     """
-    if plan.rank is not None:
-        return plan
-    needed = walk(plan, lambda layer: layer.factors.rank, device=device, keys=keys)
-    return plan.with_rank(max(needed))
+
+    def total(look: Callable[[FactorStack], Tally]) -> Tally:
+        def work(_: LayerPlan, stack: FactorStack) -> Tally:
+            return look(stack)
+
+        return added(_over_layers(plan, work, device=device, keys=keys, progress=progress))
+
+    surveyed = replace(plan, survey=plan.recipe.method.survey(total))
+    if surveyed.rank is not None:
+        return surveyed
+    needed = walk(surveyed, lambda layer: layer.factors.rank, device=device, keys=keys)
+    return surveyed.with_rank(max(needed))
 
 
 def _is_small(layer: LayerPlan) -> bool:

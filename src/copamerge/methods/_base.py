@@ -12,6 +12,10 @@ from torch import Tensor
 from copamerge.core.delta import WeightDelta
 from copamerge.core.draws import Draws
 from copamerge.core.lora import FactorStack
+from copamerge.core.survey import Survey, Tally
+
+Total = Callable[[Callable[[FactorStack], Tally]], Tally]
+"""Walks all layers once, in any order and on any thread, and adds up what a function counts."""
 
 
 class Law(Enum):
@@ -71,6 +75,19 @@ class MergeMethod(BaseModel, ABC):
     @abstractmethod
     def result_rank(self, ranks: Sequence[int]) -> int | None:
         """Rank of what `merge` returns for adapters of these ranks; None when it is dense."""
+
+    def passes(self) -> int:
+        """Walks over all layers that `survey` makes before the merge; 0 when it makes none."""
+        return 0
+
+    def survey(self, total: Total) -> Survey | None:
+        """What has to be known of all layers together before `merge` can see one; None: nothing.
+
+        `merge` finds it as `stack.survey`. `total` calls its argument with the stack of every
+        layer, and that must be as pure as `merge`; a later pass may use what an earlier one found.
+        """
+        del total
+        return None
 
     def refusal(self, ranks: Sequence[int]) -> str | None:
         """Why adapters of these ranks cannot be merged by this method, or None."""

@@ -1,6 +1,6 @@
 """Steps that several methods are made of."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import repeat
 from typing import Literal, NamedTuple
 
@@ -52,20 +52,37 @@ def drop_at_random(
 # --- signs -------------------------------------------------------------------------------------
 
 
-def elect_sign(xs: Iterable[Float[Tensor, " *dims"]], rule: SignRule) -> Float[Tensor, " *dims"]:
+def elect_sign(
+    xs: Iterable[Float[Tensor, " *dims"]], rule: SignRule, majority: float | None = None
+) -> Float[Tensor, " *dims"]:
     """The sign with the larger total magnitude, entry by entry: -1, 1, or 0 for no one.
 
-    Where the total is exactly 0, `reference` takes the majority of the elected signs of this
-    tensor, and -1 when that is 0 as well; `nonnegative` takes 1; `drop` elects no one.
+    Where the total is exactly 0, `reference` takes the `majority`, or if that is None the one of
+    the elected signs of this tensor, and -1 when that is 0 as well; `nonnegative` takes 1; `drop`
+    elects no one.
     """
     total = sum_of(xs)
     if rule == "nonnegative":
         return torch.where(total >= 0, 1.0, -1.0)
     signs = total.sign()
     if rule == "reference":
-        majority = 1.0 if float(signs.sum(dtype=torch.float64)) > 0 else -1.0
+        if majority is None:
+            majority = 1.0 if balance(signs) > 0 else -1.0
         signs[signs == 0] = majority
     return signs
+
+
+def balance(signs: Float[Tensor, " *dims"]) -> int:
+    """How many more entries are 1 than are -1."""
+    return int(signs.sum(dtype=torch.float64))
+
+
+def cast(
+    xs: Iterable[Float[Tensor, " *dims"]], weights: Sequence[float], vote: Vote
+) -> Iterator[Float[Tensor, " *dims"]]:
+    """What each adapter votes with: its tensor, or its weight times that."""
+    for x, w in zip(xs, weights, strict=True):
+        yield _times(x, w) if vote == "weighted" else x
 
 
 def disjoint_merge(
@@ -76,18 +93,18 @@ def disjoint_merge(
     vote: Vote,
     combine: Combine,
     divide: Divide,
+    majority: float | None = None,
 ) -> Float[Tensor, " *dims"]:
     """Combine, entry by entry, the weighted contributions of those who agree with the sign.
 
     `unweighted` votes are the tensors themselves, `weighted` ones carry the weights. A mean
     divides by the number of those who agree, or by the sum of their weights (1 where it is 0).
     """
-    votes = list(weights) if vote == "weighted" else [1.0] * len(xs)
-    elected = elect_sign((_times(x, v) for x, v in zip(xs, votes, strict=True)), sign)
+    elected = elect_sign(cast(xs, weights, vote), sign, majority)
     result = torch.zeros_like(elected)
     share = torch.zeros_like(elected)
-    for x, v, w in zip(xs, votes, weights, strict=True):
-        agrees = _times(x, v) * elected > 0
+    for x, votes, w in zip(xs, cast(xs, weights, vote), weights, strict=True):
+        agrees = votes * elected > 0
         if combine == "max":
             offer = _times(x, w)
             result = torch.where(agrees & (offer.abs() > result.abs()), offer, result)
@@ -185,6 +202,31 @@ def deltas(stack: FactorStack) -> Iterator[Float[Tensor, "d_out d_in"]]:
 def biases(stack: FactorStack) -> Float[Tensor, "n d_out"]:
     assert stack.bias is not None, "merge_bias is called for layers with a bias only"
     return stack.bias
+
+
+class Part(NamedTuple):
+    """Tensors of one layer that an element-wise rule merges, one of each adapter."""
+
+    xs: Callable[[], Iterable[Tensor]]
+    weights: Sequence[float]
+
+
+def parts(stack: FactorStack, space: Space) -> list[Part]:
+    """Everything that a rule in this `space` runs on: the delta, or A and B; then the bias."""
+    weights = stack.weights.tolist()
+    if space == "factors":
+        raw = split(stack)
+        found = [Part(lambda: raw.A, raw.on_A), Part(lambda: raw.B, raw.on_B)]
+    else:
+        found = [Part(lambda: deltas(stack), weights)]
+    bias = stack.bias
+    return found if bias is None else [*found, Part(lambda: bias, weights)]
+
+
+def entries(stack: FactorStack, space: Space) -> Iterator[tuple[str, Tensor]]:
+    """The tensors of `parts`, each with its adapter's key."""
+    for part in parts(stack, space):
+        yield from zip(stack.keys, part.xs(), strict=True)
 
 
 class Split(NamedTuple):

@@ -82,8 +82,9 @@ class Copa(MergeMethod):
 
     convention: Convention = "topk"
     """With `prune: magnitude`, which of n entries are the smallest: `topk` keeps exactly
-    int(density n), ties to the lowest index; `kth` all that reach the threshold, one more and
-    ties; `quantile` all that reach the interpolated quantile."""
+    int(density n), ties to the lowest index; `argsort` the same, but refuses to keep none
+    (mergekit); `kth` all that reach the threshold, one more and ties; `quantile` all that reach
+    the interpolated quantile."""
 
     @model_validator(mode="after")
     def _no_idle_options(self) -> "Copa":
@@ -95,8 +96,8 @@ class Copa(MergeMethod):
 
     def merge(self, stack: FactorStack, draws: Draws) -> LowRank:
         full_A, full_B = factors(stack)
-        A = self._pruned(full_A, streams(stack, draws, "copa A"))
-        B = self._pruned(full_B, streams(stack, draws, "copa B"))
+        A = self._pruned(full_A, stack, draws, "A")
+        B = self._pruned(full_B, stack, draws, "B")
         on_inputs = on_outputs = None
         if self.coefficients in ("A", "AB"):
             on_inputs = self._on_coordinates(full_A, A, dim=0)
@@ -127,15 +128,16 @@ class Copa(MergeMethod):
         scale = self.scale / stack.n if self.normalize else self.scale
         return scale * (stack.weights @ biases(stack))
 
-    def _pruned(self, xs: Each, drawn: list[torch.Generator]) -> Each:
+    def _pruned(self, xs: Each, stack: FactorStack, draws: Draws, factor: str) -> Each:
         if self.prune == "magnitude":
+            place = f"layer {stack.layer!r}, factor {factor}"
             if isinstance(xs, Tensor):
-                return keep_largest_each(xs, self.density, self.convention)
-            return [keep_largest(x, self.density, self.convention) for x in xs]
+                return keep_largest_each(xs, self.density, self.convention, place=place)
+            return [keep_largest(x, self.density, self.convention, place=place) for x in xs]
         if self.prune == "random":
             return [
                 drop_at_random(x, self.density, "none", stream)
-                for x, stream in zip(xs, drawn, strict=True)
+                for x, stream in zip(xs, streams(stack, draws, f"copa {factor}"), strict=True)
             ]
         elected = elect_sign(xs, "drop")
         return [x * (x.sign() == elected) for x in xs]

@@ -13,7 +13,7 @@ from copamerge.core.draws import Draws
 from copamerge.core.lora import FactorStack
 from copamerge.methods._base import Law, MergeMethod
 from copamerge.methods._select import keep_from_each
-from copamerge.methods._steps import Each, biases, factors, lost_mass, over_adapters
+from copamerge.methods._steps import biases, mass_ratio, over_adapters
 
 
 class RobustMerge(MergeMethod):
@@ -69,17 +69,19 @@ class RobustMerge(MergeMethod):
 
     def merge(self, stack: FactorStack, draws: Draws) -> LowRank:
         del draws
-        full_A, full_B = factors(stack)
-        A, B = self._pruned(full_A), self._pruned(full_B)
-        S = stack.A.new_zeros(stack.n, stack.A.shape[1], dtype=torch.float64)
-        for n, lost in enumerate(lost_mass(full_A, A, dim=1)):
-            S[n, : len(lost)] = lost
-        S = over_adapters(self._clamped(S))
-        on_B = (S * stack.weights[:, None].double() * self.fuse).to(stack.B.dtype)
+        before = stack.A.new_zeros(stack.n, stack.A.shape[1])
+        after = torch.zeros_like(before)
         A_m, B_m = torch.zeros_like(stack.A[0]), torch.zeros_like(stack.B[0])
+        # One adapter after the other: what is pruned is used up while it is in the cache.
         for n, r in enumerate(stack.ranks):
-            A_m[:r].add_(A[n], alpha=self.fuse)
-            B_m[:, :r].addcmul_(B[n], on_B[n, :r])
+            full = stack.A[n, :r]
+            A = self._pruned(full)
+            before[n, :r], after[n, :r] = full.abs().sum(1), A.abs().sum(1)
+            A_m[:r].add_(A, alpha=self.fuse)
+        S = over_adapters(self._clamped(mass_ratio(before, after)))
+        on_B = (S * stack.weights[:, None].double() * self.fuse).to(stack.B.dtype)
+        for n, r in enumerate(stack.ranks):
+            B_m[:, :r].addcmul_(self._pruned(stack.B[n, :, :r]), on_B[n, :r])
         return LowRank(A_m, B_m)
 
     def merge_bias(self, stack: FactorStack, draws: Draws) -> Float[Tensor, " d_out"]:
@@ -89,10 +91,8 @@ class RobustMerge(MergeMethod):
             average = 1 / (stack.n + len(stack.absent))
         return average * (stack.weights @ biases(stack))
 
-    def _pruned(self, xs: Each) -> Each:
-        if isinstance(xs, Tensor):
-            return keep_from_each(xs, int(xs[0].numel() * (1 - self.density)) - 1)
-        return [self._pruned(x[None])[0] for x in xs]
+    def _pruned(self, x: Float[Tensor, "a b"]) -> Float[Tensor, "a b"]:
+        return keep_from_each(x[None], int(x.numel() * (1 - self.density)) - 1)[0]
 
     def _clamped(self, S: Float[Tensor, "n r"]) -> Float[Tensor, "n r"]:
         """Each adapter's S with its lowest 1 - clamp raised to the first above; zeros stay."""
