@@ -12,7 +12,13 @@ from jaxtyping import install_import_hook
 
 # Every shape and type written in these packages is checked while tests run. To be in force, the
 # hook has to come before anything imports them.
-install_import_hook(["copamerge.core", "copamerge.methods"], "beartype.beartype")
+install_import_hook(
+    [
+        f"copamerge.{package}"
+        for package in ("core", "methods", "suites", "bench.metrics", "bench.statistics")
+    ],
+    "beartype.beartype",
+)
 
 sys.path.insert(0, str(Path(__file__).parent))
 

@@ -131,7 +131,16 @@ def test_screen_words_count_every_part(parts):
 def test_no_lesson_asks_a_seen_task_in_its_own_words(lesson):
     asked = {s.question for task in MINI.tasks for s in task.samples("train", 300)}
     for index in range(100):
-        assert made(lesson, lesson.__name__, index, "train", 0).question not in asked
+        one = made(lesson, lesson.__name__, index, "train", 0)
+        assert asked.isdisjoint({one.question, *(question for question, _ in one.more)})
+
+
+def test_a_lesson_asks_no_question_twice_about_a_picture():
+    for lesson in LESSONS:
+        for index in range(50):
+            one = made(lesson, lesson.__name__, index, "train", 0)
+            questions = [one.question, *(question for question, _ in one.more)]
+            assert len(set(questions)) == len(questions) <= 4
 
 
 def test_every_shape_has_a_class_a_plural_and_a_use():

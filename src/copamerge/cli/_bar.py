@@ -9,13 +9,14 @@ SHOW_AFTER = 2.0
 
 
 class LateBar:
-    """A progress bar that appears only when a merge takes its time, and only on a terminal."""
+    """A progress bar that appears only when something takes its time, and only on a terminal."""
 
-    def __init__(self, quiet: bool) -> None:
+    def __init__(self, quiet: bool, label: str = "merging layers") -> None:
         self._started = time.monotonic()
         self._wanted = not quiet and sys.stderr.isatty()
+        self._label = label
         self._stop: Callable[[], None] | None = None
-        self._advance: Callable[[int], None] | None = None
+        self._show: Callable[[str, int, int], None] | None = None
 
     def __enter__(self) -> "LateBar":
         return self
@@ -24,18 +25,22 @@ class LateBar:
         if self._stop:
             self._stop()
 
-    def update(self, done: int, total: int) -> None:
+    def update(self, done: int, total: int, label: str | None = None) -> None:
+        """So much of it is done; `label` says what is going on, from now on."""
+        self._label = label or self._label
         if not self._wanted:
             return
-        if self._advance is None:
+        if self._show is None:
             if time.monotonic() - self._started < SHOW_AFTER:
                 return
             from rich.console import Console
             from rich.progress import Progress
 
             bar = Progress(console=Console(stderr=True), transient=True)
-            task = bar.add_task("merging layers", total=total)
+            task = bar.add_task(self._label, total=total)
             bar.start()
             self._stop = bar.stop
-            self._advance = lambda n: bar.update(task, completed=n)
-        self._advance(done)
+            self._show = lambda text, n, of: bar.update(
+                task, description=text, completed=n, total=of
+            )
+        self._show(self._label, done, total)

@@ -20,6 +20,8 @@ class Made:
     question: str
     references: tuple[str, ...]
     choices: int | None = None
+    more: tuple[tuple[str, str], ...] = ()
+    """Further questions about the same picture, each with its answer: lessons only."""
 
 
 Maker = Callable[[Random], Made]
@@ -29,14 +31,13 @@ def made(maker: Maker, name: str, index: int, split: Split, seed: int) -> Made:
     """The sample of this place: drawn again until its picture's checksum is of the split.
 
     A picture's split follows from its pixels alone, so no picture can be in two splits, whatever
-    the seeds. A sample without a picture is split by its question in the same way.
+    the seeds. Only lessons have samples without a picture, and no split.
     """
     low, high = SHARES[split]
     rng = Random(f"{name}/{split}/{seed}/{index}")
     while True:
         one = maker(rng)
-        content = one.canvas.pixels.tobytes() if one.canvas else one.question.encode()
-        if low <= crc32(content) % 100 < high:
+        if one.canvas is None or low <= crc32(one.canvas.pixels.tobytes()) % 100 < high:
             return one
 
 

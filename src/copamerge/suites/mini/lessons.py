@@ -1,286 +1,361 @@
 """What the base model is taught: the skills behind the tasks, in other words than the tasks use.
 
-The sentences of these lessons never have the form of a seen task's answer, and no question has the
-words of a seen task's question. What else the base sees of the tasks' forms is decided in training
-(`training.mini`), as a share of its samples.
+A lesson is a picture and one to four turns of question and answer about it. Its sentences never
+have the form of a seen task's answer, and no question has the words of a task's question. What
+else the base sees of the tasks' forms is decided in training (`training.mini`), as a share of its
+samples.
 """
 
+from collections.abc import Callable, Iterable
 from random import Random
+from typing import Any
 
 from copamerge.suites.mini import scenes
 from copamerge.suites.mini._made import Made, Maker
-from copamerge.suites.mini.draw import LETTERS, SHAPES
+from copamerge.suites.mini.draw import LETTERS, SHAPES, Canvas, Thing
 from copamerge.suites.mini.scenes import (
     CLASS_NAMES,
     NUMBER_WORDS,
     PLURAL,
     SIDES,
     USES,
+    Cells,
     listed,
     with_article,
 )
 
 ALL_STYLES = ("plain", "striped", "hollow", "dotted")
 TERSE = "say it in short ."
+Turn = tuple[str, str]
+"""A question and its answer."""
+Ask = Callable[..., Turn]
 
 
-def _said(rng: Random, question: str, long: str, short: str) -> tuple[str, str]:
+def _said(rng: Random, question: str, long: str, short: str) -> Turn:
     """A question with its answer in a sentence or, when asked so, in short."""
     return (f"{question} {TERSE}", short) if rng.random() < 0.35 else (question, long)
 
 
-def at_place(rng: Random) -> Made:
-    scene = scenes.scattered(rng, rng.randint(1, 4), styles=ALL_STYLES)
+def _talk(rng: Random, canvas: Canvas | None, asks: dict[Ask, float], *about: Any) -> Made:
+    """One to four different questions about the same picture."""
+    turns: dict[str, str] = {}
+    for ask in rng.choices(list(asks), list(asks.values()), k=rng.randint(1, 4)):
+        question, answer = ask(rng, *about)
+        turns.setdefault(question, answer)
+    (question, answer), *more = turns.items()
+    return Made(canvas, question, (answer,), more=tuple(more))
+
+
+def _numbered(options: Iterable[str]) -> str:
+    return " ".join(f"( {n} ) {option}" for n, option in enumerate(options, 1))
+
+
+def _choice(rng: Random, question: str, options: list[str], right: str) -> Turn:
+    rng.shuffle(options)
+    return (
+        f"{question} choose {_numbered(options)}",
+        f"option {options.index(right) + 1}, {right} .",
+    )
+
+
+# --- several things -------------------------------------------------------------------------
+
+
+def at_place(rng: Random, scene: Cells) -> Turn:
     cells = [(row, column) for row in range(3) for column in range(3)]
     cell = rng.choice(list(scene.things) if rng.random() < 0.85 else cells)
     question = f"look at the {scene.place(cell)} , what do you find ?"
     if cell not in scene.things:
-        return Made(scene.canvas, question, ("i find nothing there .",))
+        return question, "i find nothing there ."
     thing = scene.things[cell]
-    question, answer = _said(
-        rng, question, f"i find {with_article(str(thing))} there .", thing.name
-    )
-    return Made(scene.canvas, question, (answer,))
+    return _said(rng, question, f"i find {with_article(str(thing))} there .", thing.name)
 
 
-def color_of(rng: Random) -> Made:
-    scene = scenes.scattered(rng, rng.randint(1, 4), styles=ALL_STYLES)
+def color_of(rng: Random, scene: Cells) -> Turn:
     thing = rng.choice(list(scene.things.values()))
-    if rng.random() < 0.5:
-        question, answer = _said(
-            rng,
-            f"tell me the color of the {thing.name} .",
-            f"the {thing.name} is {thing.color} .",
-            str(thing.color),
-        )
-    else:
-        question, answer = _said(
-            rng,
-            f"tell me which shape is painted {thing.color} .",
-            f"the {thing.name} is {thing.color} .",
-            thing.name,
-        )
-    return Made(scene.canvas, question, (answer,))
+    long = f"the {thing.name} is {thing.color} ."
+    return _said(rng, f"tell me the color of the {thing.name} .", long, str(thing.color))
 
 
-def find(rng: Random) -> Made:
-    scene = scenes.scattered(rng, rng.randint(1, 3), styles=ALL_STYLES)
+def painted(rng: Random, scene: Cells) -> Turn:
+    thing = rng.choice(list(scene.things.values()))
+    question = f"tell me which shape is painted {thing.color} ."
+    return _said(rng, question, f"the {thing.name} is {thing.color} .", thing.name)
+
+
+def find(rng: Random, scene: Cells) -> Turn:
     thing = rng.choice(list(scene.things.values()))
     left, top, right, bottom = thing.box.fractions()
-    return Made(
-        scene.canvas,
-        f"point to the {thing} .",
-        (f"it goes from {left} {top} to {right} {bottom} .",),
-    )
+    return f"point to the {thing} .", f"it goes from {left} {top} to {right} {bottom} ."
 
 
-def spell(rng: Random) -> Made:
-    canvas, text = scenes.sign(rng)
-    if rng.random() < 0.3:
-        place = rng.randrange(3)
-        order = ("first", "second", "third")[place]
-        return Made(
-            canvas,
-            f"read the {order} letter of the sign .",
-            (f"the {order} letter is {text[place]} .",),
-        )
-    return Made(canvas, "read the sign aloud .", (f"the sign says {' '.join(text)} .",))
-
-
-def count(rng: Random) -> Made:
-    name, number = rng.choice(SHAPES), rng.randint(0, 4)
-    scene = scenes.counted(rng, name, number, rng.randint(0 if number else 1, 2))
-    noun = name if number == 1 else PLURAL[name]
-    question, answer = _said(
-        rng, f"count the {PLURAL[name]} .", f"i count {NUMBER_WORDS[number]} {noun} .", str(number)
-    )
-    return Made(scene.canvas, question, (answer,))
-
-
-def exists(rng: Random) -> Made:
-    scene = scenes.scattered(rng, rng.randint(1, 4), styles=ALL_STYLES)
+def exists(rng: Random, scene: Cells) -> Turn:
     there = rng.random() < 0.5
     present = [thing.name for thing in scene.things.values()]
     name = rng.choice(present if there else [each for each in SHAPES if each not in present])
     long = f"i can see {with_article(name)} ." if there else f"i can not see {with_article(name)} ."
-    question, answer = _said(
-        rng, f"can you see {with_article(name)} ?", long, "yes" if there else "no"
-    )
-    return Made(scene.canvas, question, (answer,))
+    return _said(rng, f"can you see {with_article(name)} ?", long, "yes" if there else "no")
 
 
-def inventory(rng: Random) -> Made:
-    scene = scenes.scattered(rng, rng.randint(1, 3), styles=ALL_STYLES)
-    ordered = [with_article(str(thing)) for _, thing in sorted(scene.things.items())]
-    return Made(scene.canvas, "list all things you see .", (f"i see {listed(ordered)} .",))
+def inventory(rng: Random, scene: Cells) -> Turn:
+    del rng
+    said = [
+        f"{with_article(str(thing))} at the {scene.place(cell)}"
+        for cell, thing in sorted(scene.things.items())
+    ]
+    return "list all things you see .", f"i see {listed(said)} ."
 
 
-def where(rng: Random) -> Made:
+def which_color(rng: Random, scene: Cells) -> Turn:
+    thing = rng.choice(list(scene.things.values()))
+    colors = [str(each.color) for each in scene.things.values()]
+    return _choice(rng, f"tell me the color of the {thing.name} .", colors, str(thing.color))
+
+
+def several(rng: Random) -> Made:
+    scene = scenes.scattered(rng, rng.randint(2, 4), styles=ALL_STYLES)
+    asks: dict[Ask, float] = {
+        at_place: 1.5,
+        color_of: 1.5,
+        painted: 1.5,
+        find: 2.5,
+        exists: 1.0,
+        inventory: 2.0,
+        which_color: 0.7,
+    }
+    return _talk(rng, scene.canvas, asks, scene)
+
+
+def two(rng: Random) -> Made:
     scene, first, second, how = scenes.pair(rng)
-    one, other = scene.things[first], scene.things[second]
-    return Made(
-        scene.canvas,
-        f"tell me where the {one.name} is .",
-        (f"the {one} is {how} the {other} .",),
-    )
+
+    def where(rng: Random, scene: Cells) -> Turn:
+        swapped = rng.random() < 0.5
+        one, other = (second, first) if swapped else (first, second)
+        says = scenes.OPPOSITE[how] if swapped else how
+        return (
+            f"tell me where the {scene.things[one].name} is .",
+            f"the {scene.things[one]} is {says} the {scene.things[other]} .",
+        )
+
+    asks: dict[Ask, float] = {where: 3.0, inventory: 1.0, color_of: 0.5, painted: 0.5, find: 1.0}
+    return _talk(rng, scene.canvas, asks, scene)
 
 
-def big_thing(rng: Random) -> Made:
+def many(rng: Random) -> Made:
+    name, number = rng.choice(SHAPES), rng.randint(0, 4)
+    scene = scenes.counted(rng, name, number, rng.randint(0 if number else 1, 2))
+    names = [thing.name for thing in scene.things.values()]
+
+    def count(rng: Random) -> Turn:
+        what = name if rng.random() < 0.7 else rng.choice(SHAPES)
+        found = names.count(what)
+        noun = what if found == 1 else PLURAL[what]
+        long = f"i count {NUMBER_WORDS[found]} {noun} ."
+        return _said(rng, f"count the {PLURAL[what]} .", long, str(found))
+
+    return _talk(rng, scene.canvas, {count: 1.0})
+
+
+# --- one thing ------------------------------------------------------------------------------
+
+
+def what_is_it(rng: Random, thing: Thing, ground: str) -> Turn:
+    del ground
+    return _said(rng, "tell me what this is .", f"this is {with_article(str(thing))} .", thing.name)
+
+
+def what_table(rng: Random, thing: Thing, ground: str) -> Turn:
+    del thing
+    return _said(rng, "tell me about the table .", f"the table is {ground} .", ground)
+
+
+def other_name(rng: Random, thing: Thing, ground: str) -> Turn:
+    del rng, ground
+    other = CLASS_NAMES[thing.name]
+    return "tell me how else this is called .", f"it is also called {with_article(other)} ."
+
+
+def use(rng: Random, thing: Thing, ground: str) -> Turn:
+    del ground
+    what = USES[thing.name]
+    return _said(rng, "tell me what one does with this .", f"one uses it for {what} .", what)
+
+
+def sides(rng: Random, thing: Thing, ground: str) -> Turn:
+    if thing.name not in SIDES:
+        return use(rng, thing, ground)
+    number = SIDES[thing.name]
+    return _said(rng, "count the sides of this .", f"it has {number} sides .", number)
+
+
+def its_place(rng: Random, thing: Thing, ground: str) -> Turn:
+    del rng, ground
+    left, top, right, bottom = thing.box.fractions()
+    return f"point to the {thing} .", f"it goes from {left} {top} to {right} {bottom} ."
+
+
+def one_big(rng: Random) -> Made:
     ground = rng.choice(scenes.GROUND_NAMES)
-    canvas, thing = scenes.single(
-        rng, style=rng.choice(ALL_STYLES), ground=ground, noise=rng.choice((6, 40))
-    )
-    kind = rng.randrange(5)
-    if kind == 0:
-        return Made(canvas, "tell me what this is .", (f"this is {with_article(str(thing))} .",))
-    if kind == 1:
-        return Made(canvas, "tell me about the table .", (f"the table is {ground} .",))
-    if kind == 2:
-        other = CLASS_NAMES[thing.name]
-        return Made(
-            canvas,
-            "tell me how else this is called .",
-            (f"it is also called {with_article(other)} .",),
-        )
-    if kind == 3 or thing.name not in SIDES:
-        question, answer = _said(
-            rng,
-            "tell me what one does with this .",
-            f"one uses it for {USES[thing.name]} .",
-            USES[thing.name],
-        )
-        return Made(canvas, question, (answer,))
-    question, answer = _said(
-        rng, "count the sides of this .", f"it has {SIDES[thing.name]} sides .", SIDES[thing.name]
-    )
-    return Made(canvas, question, (answer,))
+    style, noise = rng.choice(ALL_STYLES), rng.choice((6, 40))
+    canvas, thing = scenes.single(rng, style=style, ground=ground, noise=noise)
+    asks: dict[Ask, float] = {
+        what_is_it: 1.0,
+        what_table: 0.7,
+        other_name: 1.0,
+        use: 1.0,
+        sides: 1.0,
+        its_place: 0.5,
+    }
+    return _talk(rng, canvas, asks, thing, ground)
+
+
+# --- signs, charts, diagrams, screens, tables ------------------------------------------------
+
+
+def sign(rng: Random) -> Made:
+    canvas, text = scenes.sign(rng)
+
+    def aloud(rng: Random) -> Turn:
+        del rng
+        return "read the sign aloud .", f"the sign says {' '.join(text)} ."
+
+    def letter(rng: Random) -> Turn:
+        place = rng.randrange(3)
+        order = ("first", "second", "third")[place]
+        return f"read the {order} letter of the sign .", f"the {order} letter is {text[place]} ."
+
+    return _talk(rng, canvas, {aloud: 3.0, letter: 1.0})
 
 
 def bar_chart(rng: Random) -> Made:
     canvas, found = scenes.bars(rng)
-    ordered = sorted(found, key=lambda bar: bar[1])
-    word, (color, _) = rng.choice((("highest", ordered[-1]), ("lowest", ordered[0])))
-    other = {"highest": "tallest", "lowest": "shortest"}[word]
-    question, answer = _said(
-        rng, f"find the {word} bar .", f"the {color} bar is the {other} .", color
-    )
-    return Made(canvas, question, (answer,))
+    ordered = [color for color, _ in sorted(found, key=lambda bar: bar[1])]
+    colors = [color for color, _ in found]
+    ends = {"highest": (ordered[-1], "tallest"), "lowest": (ordered[0], "shortest")}
+
+    def extreme(rng: Random) -> Turn:
+        word, (color, other) = rng.choice(list(ends.items()))
+        return _said(rng, f"find the {word} bar .", f"the {color} bar is the {other} .", color)
+
+    def which(rng: Random) -> Turn:
+        word, (color, _) = rng.choice(list(ends.items()))
+        return _choice(rng, f"find the {word} bar .", list(colors), color)
+
+    def order(rng: Random) -> Turn:
+        del rng
+        return "list the bars from low to high .", f"they are {listed(ordered)} ."
+
+    return _talk(rng, canvas, {extreme: 2.0, which: 2.0, order: 1.0})
+
+
+def _diagram(
+    rng: Random, canvas: Canvas, about: str, long: str, words: list[str], right: str
+) -> Made:
+    def tell(rng: Random) -> Turn:
+        return _said(rng, f"tell me about the {about} .", long, right)
+
+    def which(rng: Random) -> Turn:
+        return _choice(rng, f"tell me about the {about} .", list(words), right)
+
+    return _talk(rng, canvas, {tell: 1.0, which: 1.5})
 
 
 def poles(rng: Random) -> Made:
     canvas, attract = scenes.magnets(rng)
-    word = "attract" if attract else "repel"
-    question, answer = _said(rng, "tell me about the magnets .", f"they {word} each other .", word)
-    return Made(canvas, question, (answer,))
+    right = "attract" if attract else "repel"
+    return _diagram(
+        rng, canvas, "magnets", f"they {right} each other .", ["attract", "repel"], right
+    )
 
 
 def current(rng: Random) -> Made:
     canvas, whole = scenes.circuit(rng)
-    word = "on" if whole else "off"
-    question, answer = _said(rng, "tell me about the lamp .", f"the lamp is {word} .", word)
-    return Made(canvas, question, (answer,))
+    right = "on" if whole else "off"
+    return _diagram(rng, canvas, "lamp", f"the lamp is {right} .", ["on", "off"], right)
 
 
-def screen_parts(rng: Random) -> Made:
+def display(rng: Random) -> Made:
     canvas, parts = scenes.screen(rng)
-    words = scenes.screen_words(parts)
-    return Made(canvas, "tell me what is on the display .", (f"the display has {words} .",))
+
+    def tell(rng: Random) -> Turn:
+        del rng
+        return "tell me what is on the display .", f"the display has {scenes.screen_words(parts)} ."
+
+    def each(rng: Random) -> Turn:
+        del rng
+        return "read the display from the top .", f"it goes {listed(parts)} ."
+
+    return _talk(rng, canvas, {tell: 2.0, each: 1.0})
 
 
 def sums(rng: Random) -> Made:
-    """With a table, or in words only."""
-    if rng.random() < 0.4:
-        a, b = rng.randint(0, 9), rng.randint(0, 9)
-        return Made(None, f"add {a} and {b} .", (f"{a} plus {b} makes {a + b} .",))
     canvas, numbers = scenes.table(rng)
+
+    def add(rng: Random) -> Turn:
+        line, (a, b) = _line(rng, numbers)
+        return _said(rng, f"add up {line} .", f"{a} plus {b} makes {a + b} .", str(a + b))
+
+    def read(rng: Random) -> Turn:
+        line, (a, b) = _line(rng, numbers)
+        return f"read {line} .", f"it holds {a} and {b} ."
+
+    return _talk(rng, canvas, {add: 2.0, read: 1.0})
+
+
+def _line(rng: Random, numbers: list[list[int]]) -> tuple[str, list[int]]:
     place = rng.randrange(2)
-    across = rng.random() < 0.5
-    line, (a, b) = (
-        (f"row {place + 1}", numbers[place])
-        if across
-        else (f"column {place + 1}", [row[place] for row in numbers])
-    )
-    if rng.random() < 0.4:
-        return Made(canvas, f"read {line} .", (f"it holds {a} and {b} .",))
-    question, answer = _said(rng, f"add up {line} .", f"{a} plus {b} makes {a + b} .", str(a + b))
-    return Made(canvas, question, (answer,))
-
-
-def choose(rng: Random) -> Made:
-    """Numbered options about a bar chart, a colour or a letter."""
-    kind = rng.randrange(3)
-    if kind == 0:
-        canvas, found = scenes.bars(rng)
-        ordered = sorted(found, key=lambda bar: bar[1])
-        word, (right, _) = rng.choice((("highest", ordered[-1]), ("lowest", ordered[0])))
-        question, options = f"find the {word} bar .", [color for color, _ in found]
-    elif kind == 1:
-        scene = scenes.scattered(rng, 3)
-        canvas = scene.canvas
-        thing = rng.choice(list(scene.things.values()))
-        question, right = f"tell me the color of the {thing.name} .", str(thing.color)
-        options = [str(each.color) for each in scene.things.values()]
-    else:
-        canvas, closed = rng.choice((scenes.magnets, scenes.circuit))(rng)
-        magnetic = "wire" not in {thing.name for thing in canvas.things}
-        options = ["attract", "repel"] if magnetic else ["on", "off"]
-        question = f"tell me about the {'magnets' if magnetic else 'lamp'} ."
-        right = options[0] if closed else options[1]
-    rng.shuffle(options)
-    numbered = " ".join(f"( {n} ) {option}" for n, option in enumerate(options, 1))
-    return Made(
-        canvas, f"{question} choose {numbered}", (f"option {options.index(right) + 1} , {right} .",)
-    )
+    if rng.random() < 0.5:
+        return f"row {place + 1}", numbers[place]
+    return f"column {place + 1}", [row[place] for row in numbers]
 
 
 def next_shape(rng: Random) -> Made:
     canvas, names = scenes.pattern(rng)
-    return Made(
-        canvas, "continue the row .", (f"{names[0]} , {names[1]} , {names[0]} , {names[1]} .",)
-    )
+    said = f"{names[0]}, {names[1]}, {names[0]}, then {names[1]} ."
+    return Made(canvas, "continue the row .", (said,))
+
+
+# --- without a picture -----------------------------------------------------------------------
 
 
 def facts(rng: Random) -> Made:
-    """Without a picture: other names, uses, sides, letters."""
-    name = rng.choice(SHAPES)
-    kind = rng.randrange(4)
-    if kind == 0:
-        return Made(
-            None,
-            f"how else is {with_article(name)} called ?",
-            (f"it is also called {with_article(CLASS_NAMES[name])} .",),
-        )
-    if kind == 1:
-        return Made(
-            None,
-            f"what does one do with {with_article(name)} ?",
-            (f"one uses it for {USES[name]} .",),
-        )
-    if kind == 2 and name in SIDES:
-        return Made(
-            None, f"count the sides of {with_article(name)} .", (f"it has {SIDES[name]} sides .",)
-        )
-    text = " ".join(rng.choices(LETTERS, k=3))
-    return Made(None, f"repeat {text} .", (f"{text} .",))
+    def called(rng: Random) -> Turn:
+        name = rng.choice(SHAPES)
+        other = with_article(CLASS_NAMES[name])
+        return f"how else is {with_article(name)} called ?", f"it is also called {other} ."
+
+    def used(rng: Random) -> Turn:
+        name = rng.choice(SHAPES)
+        return f"what does one do with {with_article(name)} ?", f"one uses it for {USES[name]} ."
+
+    def sided(rng: Random) -> Turn:
+        name = rng.choice(list(SIDES))
+        return f"count the sides of {with_article(name)} .", f"it has {SIDES[name]} sides ."
+
+    def repeated(rng: Random) -> Turn:
+        text = " ".join(rng.choices(LETTERS, k=3))
+        return f"repeat {text} .", f"{text} ."
+
+    def added(rng: Random) -> Turn:
+        a, b = rng.randint(0, 9), rng.randint(0, 9)
+        return f"add {a} and {b} .", f"{a} plus {b} makes {a + b} ."
+
+    return _talk(rng, None, {called: 1.0, used: 1.0, sided: 1.0, repeated: 1.0, added: 2.0})
 
 
 LESSONS: dict[Maker, float] = {
-    at_place: 1.5,
-    color_of: 1.5,
-    find: 3.0,
-    spell: 2.0,
-    count: 2.0,
-    exists: 1.0,
-    inventory: 1.5,
-    where: 2.0,
-    big_thing: 2.5,
-    bar_chart: 1.0,
-    poles: 0.7,
+    several: 8.0,
+    two: 2.5,
+    many: 2.0,
+    one_big: 2.5,
+    sign: 2.0,
+    bar_chart: 2.0,
+    poles: 1.0,
     current: 0.7,
-    screen_parts: 1.0,
+    display: 1.2,
     sums: 2.0,
-    choose: 2.5,
     next_shape: 0.8,
-    facts: 0.5,
+    facts: 0.8,
 }
 """The lessons and how often each is given."""

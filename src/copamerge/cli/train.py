@@ -1,0 +1,108 @@
+"""`copamerge train`: the mini zoo from nothing, part by part."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+
+from copamerge.cli._app import app
+from copamerge.cli._bar import LateBar
+from copamerge.errors import RecipeError, did_you_mean
+
+if TYPE_CHECKING:
+    from copamerge.suites import Task
+    from copamerge.training.mini.jobs import Init
+
+KINDS = ("mini-base", "mini-adapters", "mini-mtl")
+
+
+@app.command()
+def train(
+    what: Annotated[str, typer.Argument(help="mini-base, mini-adapters or mini-mtl.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to create.")],
+    base: Annotated[
+        Path | None, typer.Option(help="Folder of the base.  [default: the one that ships]")
+    ] = None,
+    tasks: Annotated[
+        str | None, typer.Option(help="Train adapters for these tasks only, as in vqa,ocr.")
+    ] = None,
+    init: Annotated[
+        str, typer.Option(help="First A of the adapters: shared by all, or each its own.")
+    ] = "shared",
+    rank: Annotated[int, typer.Option(min=1, help="Rank of the adapters.")] = 16,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Steps of each adapter (of each stage of a base).")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of samples and first weights.")] = 0,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="CPU threads to use.  [default: all]")
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing.")] = False,
+) -> None:
+    """Train the mini base, an adapter for each seen task, or one for all of them.
+
+    A killed run goes on where it was when it is started again with the same options.
+    """
+    if what not in KINDS:
+        raise RecipeError(
+            f"train {what!r}: there is nothing of that name{did_you_mean(what, KINDS)}"
+        )
+    if init not in ("shared", "own"):
+        raise RecipeError(f"--init {init!r}: choose shared or own")
+    from copamerge.cli._extras import needs
+
+    needs("bench", "transformers", "peft", "accelerate")
+    import torch
+
+    from copamerge.suites.mini import MINI
+
+    if threads:
+        torch.set_num_threads(threads)
+    picked = MINI.pick(tasks.split(",")) if tasks else MINI.seen
+    if unseen := [task.name for task in picked if not task.seen]:
+        raise RecipeError(
+            f"--tasks {', '.join(unseen)}: an unseen task has no adapter; name seen ones"
+        )
+    with LateBar(quiet) as bar:
+        _run(what, out, base, picked, cast("Init", init), rank, steps, seed, bar)
+    if not quiet:
+        typer.echo(f"wrote {out}")
+
+
+def _run(
+    what: str,
+    out: Path,
+    base: Path | None,
+    tasks: "tuple[Task, ...]",
+    init: "Init",
+    rank: int,
+    steps: int | None,
+    seed: int,
+    bar: LateBar,
+) -> None:
+    from copamerge.training.mini import jobs
+    from copamerge.training.mini.adapters import ALL_TASKS, ONE_TASK
+    from copamerge.training.mini.base import BaseRecipe
+
+    def tell(part: str, step: int, of: int, loss: float | None) -> None:
+        bar.update(
+            step, of, f"training {part}" + (f" (loss {loss:.3f})" if loss is not None else "")
+        )
+
+    if what == "mini-base":
+        recipe = BaseRecipe().shortened(steps) if steps else BaseRecipe()
+        jobs.train_base(out, recipe, seed=seed, tell=tell)
+        return
+    if base is None:
+        from copamerge.bench.zoo import shipped_base
+
+        base = shipped_base()
+    changed = {"steps": steps} if steps else {}
+    if what == "mini-mtl":
+        schedule = ALL_TASKS.model_copy(update=changed)
+        jobs.train_mtl(base, out, rank=rank, seed=seed, schedule=schedule, tell=tell)
+    else:
+        schedule = ONE_TASK.model_copy(update=changed)
+        jobs.train_adapters(
+            base, out, tasks=tasks, init=init, rank=rank, seed=seed, schedule=schedule, tell=tell
+        )

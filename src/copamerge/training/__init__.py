@@ -1,0 +1,1 @@
+"""Training of bases and adapters; needs the extra `bench`, meets merging in folders only."""

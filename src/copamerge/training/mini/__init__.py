@@ -1,0 +1,1 @@
+"""From nothing to the mini zoo: a small LLaVA, an adapter for each seen task, one for all."""

@@ -1,0 +1,240 @@
+"""The three jobs of `copamerge train`: a base, adapters of one task each, an adapter of all tasks.
+
+Each writes folders that appear whole, with a `train.json` that says what made them; what is there
+already and was made in the same way is not made again, so a killed job goes on where it was.
+"""
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Literal
+
+from copamerge._version import __version__
+from copamerge.errors import OutputError
+from copamerge.suites import Task
+from copamerge.suites.mini import MINI
+from copamerge.training.mini.adapters import ALL_TASKS, ONE_TASK, train_adapter
+from copamerge.training.mini.base import BaseRecipe, teach_to_see, teach_to_speak
+from copamerge.training.mini.folders import RECORD, open_base, save_adapter, save_base
+from copamerge.training.mini.model import build_model
+from copamerge.training.mini.words import build_tokenizer
+from copamerge.training.run import Schedule
+
+Tell = Callable[[str, int, int, float | None], None]
+"""(what is being trained, step, of, loss)"""
+Init = Literal["shared", "own"]
+"""Whether the adapters of a set start from the same A or each from its own."""
+BASE_NAME = "copamerge/mini-llava"
+"""What the adapters call their base."""
+
+
+def silent(*_: object) -> None:
+    """Tell nobody."""
+
+
+def train_base(out: Path, recipe: BaseRecipe, *, seed: int, tell: Tell = silent) -> Path:
+    """The base model in three stages, in the folder `out`.
+
+    Raises:
+        OutputError: there is something else at `out`.
+    """
+    made_by = {
+        "what": "mini-base",
+        "seed": seed,
+        "vision": recipe.vision.model_dump(),
+        "language": recipe.language.model_dump(),
+        "forms": recipe.forms.model_dump(),
+        "share_of_forms": recipe.share_of_forms,
+        "size": vars(recipe.size),
+    }
+    if _already(out, made_by):
+        return out
+    started = time.monotonic()
+    work = _work(out)
+    tokenizer = build_tokenizer()
+    model = build_model(tokenizer, recipe.size, seed)
+    _stage(
+        model, work, "vision", lambda: teach_to_see(model, recipe.vision, work / "run", seed, tell)
+    )
+    for stage, schedule, share in (
+        ("language", recipe.language, 0.0),
+        ("forms", recipe.forms, recipe.share_of_forms),
+    ):
+        _stage(
+            model,
+            work,
+            stage,
+            lambda s=schedule, f=share: teach_to_speak(  # type: ignore[misc]
+                model, tokenizer, s, f, work / "run", seed, tell
+            ),
+        )
+    save_base(model, tokenizer, out, _record(made_by, started))
+    _remove(work)
+    return out
+
+
+def train_adapters(
+    base: Path,
+    out: Path,
+    *,
+    tasks: Sequence[Task] = MINI.seen,
+    init: Init = "shared",
+    rank: int = 16,
+    seed: int = 0,
+    schedule: Schedule = ONE_TASK,
+    tell: Tell = silent,
+) -> list[Path]:
+    """One adapter for each task, in `out/<task>`.
+
+    Raises:
+        OutputError: there is something else at one of these places.
+    """
+    made = []
+    for task in tasks:
+        place = MINI.tasks.index(task)
+        init_seed = 1000 * seed + (0 if init == "shared" else 1 + place)
+        made.append(
+            _train_one(
+                base,
+                out / task.name,
+                [task],
+                what="mini-adapters",
+                rank=rank,
+                seed=1000 * seed + place,
+                init_seed=init_seed,
+                schedule=schedule,
+                tell=tell,
+            )
+        )
+    return made
+
+
+def train_mtl(
+    base: Path,
+    out: Path,
+    *,
+    rank: int = 16,
+    seed: int = 0,
+    schedule: Schedule = ALL_TASKS,
+    tell: Tell = silent,
+) -> Path:
+    """One adapter for all seen tasks together, in `out`.
+
+    Raises:
+        OutputError: there is something else at `out`.
+    """
+    return _train_one(
+        base,
+        out,
+        MINI.seen,
+        what="mini-mtl",
+        rank=rank,
+        seed=1000 * seed + 99,
+        init_seed=1000 * seed,
+        schedule=schedule,
+        tell=tell,
+    )
+
+
+def _train_one(
+    base: Path,
+    out: Path,
+    tasks: Sequence[Task],
+    *,
+    what: str,
+    rank: int,
+    seed: int,
+    init_seed: int,
+    schedule: Schedule,
+    tell: Tell,
+) -> Path:
+    weights = (base / "model.safetensors").read_bytes() if (base / "config.json").is_file() else b""
+    made_by = {
+        "what": what,
+        "tasks": [task.name for task in tasks],
+        "rank": rank,
+        "seed": seed,
+        "init_seed": init_seed,
+        "schedule": schedule.model_dump(),
+        "base_sha256": sha256(weights).hexdigest(),
+    }
+    if _already(out, made_by):
+        return out
+    model, tokenizer = open_base(base)
+    started = time.monotonic()
+    name = tasks[0].name if len(tasks) == 1 else "all tasks"
+    work = _work(out)
+    adapted = train_adapter(
+        model,
+        tokenizer,
+        tasks,
+        schedule,
+        rank=rank,
+        seed=seed,
+        init_seed=init_seed,
+        work=work / "run",
+        tell=lambda *a: tell(name, *a),
+    )
+    save_adapter(adapted, out, BASE_NAME, _record(made_by, started))
+    _remove(work)
+    return out
+
+
+def _already(out: Path, made_by: dict[str, Any]) -> bool:
+    if not out.exists():
+        return False
+    record = out / RECORD
+    if record.is_file():
+        found = json.loads(record.read_text())
+        if found.get("made_by") == json.loads(json.dumps(made_by)):
+            return True
+        raise OutputError(
+            f"{out}: was trained with other settings (see {RECORD} in it); "
+            "choose another output or remove it"
+        )
+    raise OutputError(f"{out}: already exists and has no {RECORD}; choose another output")
+
+
+def _stage(model: Any, work: Path, name: str, run: Callable[[], None]) -> None:
+    """Run a stage, or load what it left when an earlier, killed job got past it."""
+    import torch
+
+    kept = work / f"{name}.pt"
+    if kept.is_file():
+        model.load_state_dict(torch.load(kept, weights_only=True))
+        return
+    run()
+    work.mkdir(parents=True, exist_ok=True)
+    temporary = kept.with_suffix(".tmp")
+    torch.save(model.state_dict(), temporary)
+    temporary.rename(kept)
+
+
+def _record(made_by: dict[str, Any], started: float) -> dict[str, Any]:
+    import peft
+    import torch
+    import transformers
+
+    versions = {
+        "copamerge": __version__,
+        "torch": torch.__version__.split("+")[0],
+        "transformers": transformers.__version__,
+        "peft": peft.__version__,
+    }
+    return {
+        "made_by": made_by,
+        "seconds": round(time.monotonic() - started, 1),
+        "versions": versions,
+    }
+
+
+def _work(out: Path) -> Path:
+    """Where checkpoints of the run that makes `out` are kept until it is done."""
+    return out.with_name(f".{out.name}.training")
+
+
+def _remove(work: Path) -> None:
+    shutil.rmtree(work, ignore_errors=True)
