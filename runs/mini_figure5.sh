@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# Figure 5: rank. The zoo needs the sets rank4, rank8, rank32, rank64; the error says how.
+# ITEMS, ADAPTERS (shared or own), ZOO and OUT may be set from outside; a killed run goes on.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+out="${OUT:-runs/out}"
+bench=(copamerge bench mini --items "${ITEMS:-1000}" --adapters "${ADAPTERS:-shared}" ${ZOO:+--zoo "$ZOO"})
+"${bench[@]}" --experiment figure5 -o "$out/figure5"
+copamerge report "$out/figure5" -o "$out/report-figure5" --overwrite
