@@ -38,7 +38,15 @@ def main(
 
 def run() -> None:
     """Entry point: a user's mistake is a message and exit code 2, a bug of ours is a traceback."""
-    from copamerge.cli import inspect, merge, methods  # noqa: F401 - they register themselves
+    from copamerge.cli import (  # noqa: F401 - they register themselves
+        bench,
+        evaluate,
+        inspect,
+        merge,
+        methods,
+        report,
+        train,
+    )
 
     try:
         sys.argv[1:] = spread_weights(sys.argv[1:])

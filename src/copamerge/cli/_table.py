@@ -1,0 +1,137 @@
+"""What `copamerge evaluate` and `copamerge bench` print: the results of a run as tables."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from copamerge.cli._names import plain
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from copamerge.bench.engine import Run
+
+MODES = ("official", "corrected")
+GROUPS = ("seen", "unseen")
+
+
+def say_run(run: "Run", *, quiet: bool) -> None:
+    """Warnings and failures of a run, to stderr."""
+    for note in run.record["notes"]:
+        typer.echo(f"note: {plain(note)}", err=True)
+    for model in run.record["models"]:
+        for warning in () if quiet else model["warnings"]:
+            typer.echo(f"warning: {model['name']}: {plain(warning)}", err=True)
+        if model["failed"]:
+            typer.echo(f"failed: {model['name']}: {plain(model['failed'])}", err=True)
+
+
+def show_tasks(run: "Run") -> None:
+    """A line for each task, columns for each model: points ± standard error in both modes."""
+    models = [model["name"] for model in run.record["models"]]
+    points = {(x["model"], x["task"], x["mode"]): x for x in run.results["rows"]}
+    averages = {(x["model"], x["group"], x["mode"]): x for x in run.results["means"]}
+    table = _table("task")
+    for name in models:
+        for mode in MODES:
+            table.add_column(f"{name}\n{mode}", justify="right")
+        table.add_column("\nunreadable", justify="right")
+    lines: dict[str, bool] = {x["task"]: x["seen"] for x in run.results["rows"]}
+    for group in GROUPS:
+        mine = [task for task, seen in lines.items() if seen == (group == "seen")]
+        for task in mine:
+            cells = []
+            for name in models:
+                found = [points.get((name, task, mode)) for mode in MODES]
+                cells += [_cell(one) for one in found]
+                cells.append(_count(found[1]))
+            table.add_row(task, *cells)
+        if mine:
+            cells = []
+            for name in models:
+                cells += [_cell(averages.get((name, group, mode))) for mode in MODES] + [""]
+            table.add_row(f"mean, {group}", *cells, style="bold")
+            table.add_section()
+    _print(table)
+
+
+def show_models(run: "Run") -> None:
+    """A line for each model: its means in both modes, and what it took; then points by task."""
+    averages = {(x["model"], x["group"], x["mode"]): x for x in run.results["means"]}
+    table = _table("model")
+    for group in GROUPS:
+        for mode in MODES:
+            table.add_column(f"{group}\n{mode}", justify="right")
+    for title in ("merged\nin s", "answered\nin s"):
+        table.add_column(title, justify="right")
+    for model in run.record["models"]:
+        cells = [_cell(averages.get((model["name"], g, m))) for g in GROUPS for m in MODES]
+        table.add_row(
+            _title(model),
+            *cells,
+            _number(model["merge_seconds"], ".1f"),
+            _number(model["answer_seconds"], ".1f"),
+        )
+    _print(table)
+    points = {
+        (x["model"], x["task"]): x["points"] for x in run.results["rows"] if x["mode"] == "official"
+    }
+    tasks = list(dict.fromkeys(x["task"] for x in run.results["rows"]))
+    for chunk in [tasks[i : i + 4] for i in range(0, len(tasks), 4)]:
+        by_task = _table("official points")
+        for task in chunk:
+            by_task.add_column(task, justify="right")
+        for model in run.record["models"]:
+            cells = [_number(points.get((model["name"], task)), ".1f") for task in chunk]
+            by_task.add_row(model["title"], *cells)
+        typer.echo()
+        _print(by_task)
+
+
+def _title(model: Mapping[str, Any]) -> str:
+    title = str(model["title"])
+    if model["scale_rule"] in ("norm_match", "search"):
+        title += f", {model['scale_rule'].replace('_', ' ')}"
+    if model["search"]:
+        title += f" x{model['search']['chosen']:g}"
+    return title
+
+
+def _print(table: "Table") -> None:
+    """Every cell on one line, however narrow the terminal is."""
+    from rich.console import Console
+
+    console = Console(highlight=False, markup=False, emoji=False)
+    wide = console.measure(table, options=console.options.update(max_width=10_000)).maximum
+    Console(highlight=False, markup=False, emoji=False, width=max(wide, console.width)).print(table)
+
+
+def _table(first: str) -> "Table":
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column(first)
+    return table
+
+
+def _cell(one: Mapping[str, Any] | None) -> str:
+    if one is None or one["points"] is None:
+        return "-"
+    error = "" if one["stderr"] is None else f" ± {one['stderr']:.1f}"
+    return f"{one['points']:.1f}{error}"
+
+
+def _count(one: Mapping[str, Any] | None) -> str:
+    return "-" if one is None or one["unreadable"] is None else str(one["unreadable"])
+
+
+def _number(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)
+
+
+def names_of(text: str | None) -> Sequence[str] | None:
+    """`a,b` as a list; None stays None."""
+    if text is None:
+        return None
+    return [name.strip() for name in text.split(",") if name.strip()]

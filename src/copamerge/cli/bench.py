@@ -1,0 +1,122 @@
+"""`copamerge bench`: the whole benchmark, from a zoo to a table."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from copamerge.cli._app import app
+from copamerge.cli._bar import LateBar
+from copamerge.cli._extras import needs
+from copamerge.cli._table import names_of, say_run, show_models
+from copamerge.cli.evaluate import BENCH, say_interrupted, split_named
+
+if TYPE_CHECKING:
+    from copamerge.bench.specs import ScaleRule
+
+
+@app.command()
+def bench(
+    suite: Annotated[str, typer.Argument(help="What is asked: mini.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder of the run; a killed run goes on.")
+    ],
+    methods: Annotated[
+        str | None,
+        typer.Option(metavar="A,B", help="Merge methods, as published.  [default: all]"),
+    ] = None,
+    experiment: Annotated[
+        str | None,
+        typer.Option(help="The rows of one of the paper's tables or figures, as figure6a."),
+    ] = None,
+    items: Annotated[int, typer.Option(help="Samples per task.")] = 1000,
+    seed: Annotated[int, typer.Option(help="Of the samples.")] = 0,
+    split: Annotated[str, typer.Option(help="test, validation or train.")] = "test",
+    tasks: Annotated[
+        str | None, typer.Option(metavar="A,B", help="Only these tasks.  [default: all]")
+    ] = None,
+    adapters: Annotated[
+        str, typer.Option(help="The zoo's set: shared (adapters that began alike) or own.")
+    ] = "shared",
+    scale: Annotated[
+        str, typer.Option(help="published, norm_match or search: one rule for every method.")
+    ] = "published",
+    items_validation: Annotated[
+        int, typer.Option(help="Validation samples per task, for --scale search.")
+    ] = 100,
+    zoo: Annotated[
+        Path | None, typer.Option(help="Folder of the zoo.  [default: the one that ships]")
+    ] = None,
+    batch: Annotated[int, typer.Option(help="Samples answered at once; changes no answer.")] = 100,
+    ray: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS|local", help="Answer on a Ray cluster's actors."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Print errors and warnings only.")
+    ] = False,
+) -> None:
+    """Merge the zoo's adapters by every method, and ask all models of a suite."""
+    from copamerge.bench.engine import run_bench
+    from copamerge.errors import CopamergeError, SuiteError
+
+    problems = []
+    for check in (lambda: split_named(split), lambda: scale_named(scale)):
+        try:
+            check()
+        except CopamergeError as error:
+            problems += error.problems
+    if methods is not None and experiment is not None:
+        problems.append("--methods and --experiment: an experiment has its own; give one of them")
+    if experiment is not None and scale != "published":
+        problems.append("--scale and --experiment: an experiment has its own; give one of them")
+    if problems:
+        raise SuiteError(problems)
+    needs("bench", *BENCH)
+    with LateBar(quiet or as_json, "loading") as bar:
+        try:
+            run = run_bench(
+                out,
+                suite=suite,
+                zoo=zoo,
+                adapter_set=adapters,
+                methods=names_of(methods),
+                experiment=experiment,
+                items=items,
+                seed=seed,
+                split=split_named(split),
+                tasks=names_of(tasks),
+                scale_rule=scale_named(scale),
+                items_validation=items_validation,
+                batch=batch,
+                ray=ray,
+                tell=lambda label, done, total: bar.update(done, total, label),
+            )
+        except KeyboardInterrupt:
+            say_interrupted(out)
+            raise typer.Exit(130) from None
+    say_run(run, quiet=quiet)
+    if as_json:
+        import json
+
+        typer.echo(json.dumps({"run": run.record, "results": run.results}, indent=2))
+    elif not quiet:
+        show_models(run)
+        typer.echo(f"\nwrote {out}")
+
+
+def scale_named(name: str) -> "ScaleRule":
+    """
+    Raises:
+        SuiteError: there is no such scale rule.
+    """
+    from copamerge.bench.specs import SCALE_RULES
+    from copamerge.errors import SuiteError, did_you_mean
+
+    for rule in SCALE_RULES:
+        if rule == name:
+            return rule
+    raise SuiteError(
+        f"--scale {name!r}: there is none of that name{did_you_mean(name, SCALE_RULES)}"
+    )
