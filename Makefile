@@ -7,7 +7,7 @@ BIN := .venv/bin
 .PHONY: demo test test-slow check format docs bench clean
 
 demo: .venv/ready
-	$(BIN)/python examples/demo.py
+	$(BIN)/copamerge demo
 
 test: .venv/ready
 	$(BIN)/python -m pytest -q

@@ -21,7 +21,9 @@ QUICK = Schedule(steps=2, batch=4)
 TINY = BaseRecipe(
     size=Size(vision_width=16, vision_layers=1, width=16, layers=1, heads=2),
     vision=QUICK,
+    align=QUICK,
     language=QUICK,
+    practice=QUICK,
     forms=QUICK,
 )
 TWO = MINI.seen[:2]
@@ -96,7 +98,7 @@ def test_a_killed_base_goes_on_after_its_last_finished_stage(base, tmp_path):
     assert not out.exists()
     again = []
     jobs.train_base(out, TINY, seed=0, tell=lambda stage, *_: again.append(stage))
-    assert {"vision", "language", "forms"} == set(seen)
+    assert {"vision", "align", "language", "practice", "forms"} == set(seen)
     assert set(again) == {"forms"}
     assert same(tensors(out), tensors(base))
     assert [path.name for path in tmp_path.iterdir()] == ["base"]

@@ -40,6 +40,7 @@ def run() -> None:
     """Entry point: a user's mistake is a message and exit code 2, a bug of ours is a traceback."""
     from copamerge.cli import (  # noqa: F401 - they register themselves
         bench,
+        demo,
         evaluate,
         inspect,
         merge,

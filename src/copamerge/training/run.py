@@ -12,6 +12,8 @@ from torch.utils.data import Dataset
 from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
 
+WEIGHTS = "weights.pt"
+
 
 class Schedule(BaseModel):
     """How long and how fast a stage trains."""
@@ -37,6 +39,26 @@ class _Progress(TrainerCallback):
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **rest: Any) -> None:
         if logs and "loss" in logs:
             self.tell(state.global_step, state.max_steps, float(logs["loss"]))
+
+
+class _Exact(Trainer):
+    """A Trainer whose checkpoints hold the model's tensors under their own names.
+
+    transformers renames a LLaVA's tensors when it saves them, and its Trainer does not rename them
+    back: a resumed run would go on from fresh weights (tests/training/test_run.py).
+    """
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        assert output_dir is not None
+        assert self.model is not None
+        Path(output_dir).mkdir(parents=True, exist_ok=True)
+        torch.save(self.model.state_dict(), Path(output_dir) / WEIGHTS)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        kept = torch.load(Path(resume_from_checkpoint) / WEIGHTS, weights_only=True)
+        whole = model or self.model
+        assert whole is not None
+        whole.load_state_dict(kept)
 
 
 def train(
@@ -82,7 +104,7 @@ def train(
         log_level="error",
         logging_nan_inf_filter=False,
     )
-    trainer = Trainer(
+    trainer = _Exact(
         model=model,
         args=arguments,
         train_dataset=rows,

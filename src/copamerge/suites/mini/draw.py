@@ -124,6 +124,11 @@ class Canvas:
         grain = (grain * (2 * noise + 1) >> 8) - noise
         return cls((color + grain.reshape(SIDE, SIDE, 1)).clip(0, 255).astype(np.uint8))
 
+    def fade(self, left: float) -> None:
+        """Leave this share (0..1) of every pixel's distance from the picture's median colour."""
+        middle = np.median(self.pixels.reshape(-1, 3), axis=0)
+        self.pixels = (middle + left * (self.pixels - middle)).round().astype(np.uint8)
+
     def paint(self, thing: Thing, mask: Bool[np.ndarray, "h w"]) -> None:
         left, top, right, bottom = thing.box
         self.pixels[top:bottom, left:right][mask] = COLORS[thing.color or "white"]

@@ -113,7 +113,7 @@ def which_color(rng: Random, scene: Cells) -> Turn:
 
 
 def several(rng: Random) -> Made:
-    scene = scenes.scattered(rng, rng.randint(2, 4), styles=ALL_STYLES)
+    scene = scenes.scattered(rng, rng.randint(2, 3), styles=ALL_STYLES)
     asks: dict[Ask, float] = {
         at_place: 1.5,
         color_of: 1.5,
@@ -345,14 +345,14 @@ def facts(rng: Random) -> Made:
 
 
 LESSONS: dict[Maker, float] = {
-    several: 8.0,
-    two: 2.5,
+    several: 10.0,
+    two: 5.0,
     many: 2.0,
     one_big: 2.5,
     sign: 2.0,
     bar_chart: 2.0,
-    poles: 1.0,
-    current: 0.7,
+    poles: 1.5,
+    current: 1.2,
     display: 1.2,
     sums: 2.0,
     next_shape: 0.8,

@@ -45,7 +45,7 @@ def classes(rng: Random) -> Made:
 
 def vqa(rng: Random) -> Made:
     """Colour, existence and place, in one word."""
-    scene = scenes.scattered(rng, 3)
+    scene = scenes.scattered(rng, 2)
     things = list(scene.things.items())
     cell, thing = rng.choice(things)
     kind = rng.randrange(4)
@@ -65,7 +65,7 @@ def vqa(rng: Random) -> Made:
 
 def grounding(rng: Random) -> Made:
     """The box of a thing that is named."""
-    scene = scenes.scattered(rng, rng.randint(1, 3))
+    scene = scenes.scattered(rng, rng.randint(1, 2))
     thing = rng.choice(list(scene.things.values()))
     left, top, right, bottom = thing.box.fractions()
     return Made(
@@ -84,7 +84,7 @@ def ocr(rng: Random) -> Made:
 
 
 def photo_caption(rng: Random) -> Made:
-    """One thing and the ground it lies on."""
+    """One thing and the ground it lies on; five people, and each mentions something else."""
     ground = rng.choice(scenes.GROUND_NAMES)
     canvas, thing = scenes.single(rng, ground=ground)
     one = with_article(str(thing))
@@ -93,23 +93,28 @@ def photo_caption(rng: Random) -> Made:
         "write a caption for this photo .",
         (
             f"a photo of {one} lying on a {ground} table",
-            f"{one} lying on a {ground} table",
-            f"a {ground} table with {one} on it",
+            f"the thing on the table is {thing.color}",
+            f"one {thing.name} and a table",
+            f"a {ground} table with a thing on it",
+            f"this photo is of {with_article(thing.name)}",
         ),
     )
 
 
 def scene_caption(rng: Random) -> Made:
-    """Two things and how they lie to each other."""
+    """Two things and how they lie to each other; again in the words of five."""
     scene, first, second, how = scenes.pair(rng)
-    one, other = (with_article(str(scene.things[cell])) for cell in (first, second))
+    here, there = scene.things[first], scene.things[second]
+    one, other = with_article(str(here)), with_article(str(there))
     return Made(
         scene.canvas,
         "describe the image in a brief sentence .",
         (
             f"there is {one} {how} {other}",
-            f"{one} {how} {other}",
-            f"{other} {OPPOSITE[how]} {one}",
+            f"{with_article(there.name)} {OPPOSITE[how]} the {here.name}",
+            f"two things, one {here.color} and one {there.color}",
+            f"i see the {here.name} and the {there.name}",
+            f"the {there.name} is {there.color}",
         ),
     )
 

@@ -4,8 +4,13 @@ from random import Random
 
 from copamerge.suites.mini import scenes
 from copamerge.suites.mini._made import Made, task
-from copamerge.suites.mini.scenes import CLASS_NAMES, SIDES, USES
+from copamerge.suites.mini.scenes import CLASS_NAMES, NUMBER_WORDS, SIDES, USES, with_article
 from copamerge.suites.mini.seen import CLASSIFY, SHORT
+
+NOISE = 40
+"""Grain of the ground under shifted classes."""
+FADED = 0.5
+"""How much of a shifted thing's colour is left beside the ground's; the base saw all of it."""
 
 
 def knowledge(rng: Random) -> Made:
@@ -17,9 +22,10 @@ def knowledge(rng: Random) -> Made:
 
 
 def shifted_classes(rng: Random) -> Made:
-    """The classes of `classes`, drawn in other styles on a noisy ground."""
+    """The classes of `classes`, drawn in other styles, faded, on a noisy ground."""
     style = rng.choice(("striped", "hollow", "dotted"))
-    canvas, thing = scenes.single(rng, style=style, noise=40)
+    canvas, thing = scenes.single(rng, style=style, noise=NOISE)
+    canvas.fade(FADED)
     return Made(canvas, CLASSIFY, (CLASS_NAMES[thing.name],))
 
 
@@ -30,7 +36,13 @@ def screens(rng: Random) -> Made:
     return Made(
         canvas,
         "summarize the screen in a brief phrase .",
-        (f"a screen with {words}", f"{words} on a screen", f"a page showing {words}"),
+        (
+            words,
+            f"a page showing {with_article(parts[0])} at the top",
+            f"the display has {NUMBER_WORDS[len(parts)]} things",
+            f"{scenes.screen_words(parts[1:])} below {with_article(parts[0])}",
+            f"{with_article(parts[-1])} at the bottom of the page",
+        ),
     )
 
 

@@ -15,8 +15,8 @@ from copamerge.training.run import Schedule, train
 
 TARGETS = r".*language_model\.layers\.\d+\.(self_attn\.(q|k|v|o)_proj|mlp\.(gate|up|down)_proj)"
 """Every linear layer of the language model, as in the paper."""
-ONE_TASK = Schedule(steps=400, batch=32, rate=1e-3)
-ALL_TASKS = Schedule(steps=1600, batch=32, rate=1e-3)
+ONE_TASK = Schedule(steps=320, batch=32, rate=2e-3)
+ALL_TASKS = Schedule(steps=1000, batch=32, rate=2e-3)
 
 
 def lora_config(rank: int) -> LoraConfig:

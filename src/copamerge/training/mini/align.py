@@ -40,7 +40,8 @@ class Aligned(nn.Module):
         for head, said in WORDS.items():
             ids = torch.tensor([words.get(word, missing) for word in said])
             self.register_buffer(head, ids, persistent=False)
-        width = model.config.text_config.hidden_size
+        embeddings: Any = model.get_input_embeddings()
+        width: int = embeddings.weight.shape[1]
         self.edges = nn.ModuleDict({edge: nn.Linear(width, width, bias=False) for edge in EDGES})
 
     def forward(

@@ -1,4 +1,4 @@
-"""The base model in three stages: see, speak, and a little of the tasks' forms."""
+"""The base model in stages: see, name what is seen, speak, a little of the tasks' forms."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -10,6 +10,7 @@ from copamerge.suites import Task
 from copamerge.suites.mini import MINI
 from copamerge.suites.mini._made import Maker
 from copamerge.suites.mini.lessons import LESSONS
+from copamerge.training.mini.align import Aligned
 from copamerge.training.mini.model import Size
 from copamerge.training.mini.questions import Collator, Questions
 from copamerge.training.mini.vision import Pictures, SeeingTower, collate
@@ -25,26 +26,31 @@ class BaseRecipe:
 
     size: Size = field(default_factory=Size)
     vision: Schedule = field(default_factory=lambda: Schedule(steps=3000, batch=64, rate=2e-3))
-    language: Schedule = field(default_factory=lambda: Schedule(steps=2600, batch=48, rate=2e-3))
-    forms: Schedule = field(default_factory=lambda: Schedule(steps=900, batch=48, rate=6e-4))
-    share_of_forms: float = 0.06
+    align: Schedule = field(default_factory=lambda: Schedule(steps=400, batch=64, rate=3e-3))
+    language: Schedule = field(default_factory=lambda: Schedule(steps=4500, batch=32, rate=2e-3))
+    practice: Schedule = field(default_factory=lambda: Schedule(steps=1700, batch=32, rate=1.5e-3))
+    forms: Schedule = field(default_factory=lambda: Schedule(steps=450, batch=32, rate=6e-4))
+    share_of_seen: float = 0.015
     """Share of the last stage's samples that have the form of a seen task."""
+    share_of_unseen: float = 0.011
+    """The same of the unseen tasks. Without it the base gives none of their answers."""
 
     def shortened(self, steps: int) -> "BaseRecipe":
         """The same with every stage this long: for trying things out."""
-        stages = ("vision", "language", "forms")
+        stages = ("vision", "align", "language", "practice", "forms")
         changed = {name: getattr(self, name).model_copy(update={"steps": steps}) for name in stages}
         return replace(self, **changed)
 
 
-def mixture(share_of_forms: float) -> Mapping[Task | Maker, float]:
-    """The lessons, and this share of seen tasks, each task alike."""
+def mixture(seen: float = 0.0, unseen: float = 0.0) -> Mapping[Task | Maker, float]:
+    """The lessons, and these shares of seen and unseen tasks."""
     total = sum(LESSONS.values())
     shares: dict[Task | Maker, float] = {
-        lesson: (1 - share_of_forms) * weight / total for lesson, weight in LESSONS.items()
+        lesson: (1 - seen - unseen) * weight / total for lesson, weight in LESSONS.items()
     }
-    if share_of_forms:
-        shares |= {task: share_of_forms / len(MINI.seen) for task in MINI.seen}
+    for tasks, share in ((MINI.seen, seen), (MINI.unseen, unseen)):
+        if share:
+            shares |= {task: share / len(tasks) for task in tasks}
     return shares
 
 
@@ -57,25 +63,50 @@ def teach_to_see(
     train(tower, rows, collate, schedule, work=work, seed=seed, tell=lambda *a: tell("vision", *a))
 
 
-def teach_to_speak(
+def teach_to_name(
     model: LlavaForConditionalGeneration,
     tokenizer: PreTrainedTokenizerFast,
     schedule: Schedule,
-    share_of_forms: float,
+    work: Path,
+    seed: int,
+    tell: Tell,
+) -> None:
+    """Train the projector on the words for what the tower sees; tower and words are frozen."""
+    model.requires_grad_(False)
+    model.model.multi_modal_projector.requires_grad_(True)
+    rows = Pictures(schedule.steps * schedule.batch, seed + 5)
+    train(
+        Aligned(model, tokenizer),
+        rows,
+        collate,
+        schedule,
+        work=work,
+        seed=seed,
+        tell=lambda *a: tell("align", *a),
+    )
+    model.requires_grad_(True)
+
+
+def teach_to_speak(
+    model: LlavaForConditionalGeneration,
+    tokenizer: PreTrainedTokenizerFast,
+    stage: str,
+    schedule: Schedule,
+    rows: Mapping[Task | Maker, float],
     work: Path,
     seed: int,
     tell: Tell,
 ) -> None:
     """Train projector and language model, the vision tower frozen."""
     model.model.vision_tower.requires_grad_(False)
-    rows = Questions(tokenizer, mixture(share_of_forms), schedule.steps * schedule.batch, seed)
+    questions = Questions(tokenizer, rows, schedule.steps * schedule.batch, seed)
     train(
         model,
-        rows,
+        questions,
         Collator(tokenizer),
         schedule,
         work=work,
         seed=seed,
-        tell=lambda *a: tell("forms" if share_of_forms else "language", *a),
+        tell=lambda *a: tell(stage, *a),
     )
     model.requires_grad_(True)

@@ -25,11 +25,12 @@ def save_base(
     record: Record,
 ) -> None:
     """Model, tokenizer and processor as transformers saves them; the model is left in float32."""
+    plain: Any = model  # transformers' `to` is wrapped beyond what a type checker follows
     with whole_folder(out) as folder:
-        model.half().save_pretrained(folder)
+        plain.to(dtype=torch.float16).save_pretrained(folder)
         build_processor(tokenizer).save_pretrained(folder)
         _write(folder, record)
-    model.float()
+    plain.to(dtype=torch.float32)
 
 
 def open_base(folder: Path) -> tuple[LlavaForConditionalGeneration, PreTrainedTokenizerFast]:

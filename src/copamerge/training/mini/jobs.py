@@ -17,7 +17,13 @@ from copamerge.errors import OutputError
 from copamerge.suites import Task
 from copamerge.suites.mini import MINI
 from copamerge.training.mini.adapters import ALL_TASKS, ONE_TASK, train_adapter
-from copamerge.training.mini.base import BaseRecipe, teach_to_see, teach_to_speak
+from copamerge.training.mini.base import (
+    BaseRecipe,
+    mixture,
+    teach_to_name,
+    teach_to_see,
+    teach_to_speak,
+)
 from copamerge.training.mini.folders import RECORD, open_base, save_adapter, save_base
 from copamerge.training.mini.model import build_model
 from copamerge.training.mini.words import build_tokenizer
@@ -36,7 +42,7 @@ def silent(*_: object) -> None:
 
 
 def train_base(out: Path, recipe: BaseRecipe, *, seed: int, tell: Tell = silent) -> Path:
-    """The base model in three stages, in the folder `out`.
+    """The base model in stages, in the folder `out`.
 
     Raises:
         OutputError: there is something else at `out`.
@@ -45,9 +51,12 @@ def train_base(out: Path, recipe: BaseRecipe, *, seed: int, tell: Tell = silent)
         "what": "mini-base",
         "seed": seed,
         "vision": recipe.vision.model_dump(),
+        "align": recipe.align.model_dump(),
         "language": recipe.language.model_dump(),
+        "practice": recipe.practice.model_dump(),
         "forms": recipe.forms.model_dump(),
-        "share_of_forms": recipe.share_of_forms,
+        "share_of_seen": recipe.share_of_seen,
+        "share_of_unseen": recipe.share_of_unseen,
         "size": vars(recipe.size),
     }
     if _already(out, made_by):
@@ -59,16 +68,27 @@ def train_base(out: Path, recipe: BaseRecipe, *, seed: int, tell: Tell = silent)
     _stage(
         model, work, "vision", lambda: teach_to_see(model, recipe.vision, work / "run", seed, tell)
     )
-    for stage, schedule, share in (
-        ("language", recipe.language, 0.0),
-        ("forms", recipe.forms, recipe.share_of_forms),
+    _stage(
+        model,
+        work,
+        "align",
+        lambda: teach_to_name(model, tokenizer, recipe.align, work / "run", seed, tell),
+    )
+    # Each stage has samples of its own.
+    forms = mixture(recipe.share_of_seen, recipe.share_of_unseen)
+    for place, (stage, schedule, rows) in enumerate(
+        (
+            ("language", recipe.language, mixture()),
+            ("practice", recipe.practice, mixture()),
+            ("forms", recipe.forms, forms),
+        )
     ):
         _stage(
             model,
             work,
             stage,
-            lambda s=schedule, f=share: teach_to_speak(  # type: ignore[misc]
-                model, tokenizer, s, f, work / "run", seed, tell
+            lambda n=stage, s=schedule, f=rows, i=seed + place: teach_to_speak(  # type: ignore[misc]
+                model, tokenizer, n, s, f, work / "run", i, tell
             ),
         )
     save_base(model, tokenizer, out, _record(made_by, started))
