@@ -192,10 +192,10 @@ def circuit(rng: Random) -> tuple[Canvas, bool]:
     return canvas, whole
 
 
-def screen(rng: Random) -> tuple[Canvas, list[str]]:
-    """Two to four parts of a user interface, top to bottom."""
+def screen(rng: Random, least: int = 2) -> tuple[Canvas, list[str]]:
+    """`least` to four parts of a user interface, top to bottom."""
     canvas = Canvas.blank(rng, rng.choice(("grey", "dark")))
-    parts = rng.choices(("button", "picture", "text", "field"), k=rng.randint(2, 4))
+    parts = rng.choices(("button", "picture", "text", "field"), k=rng.randint(least, 4))
     for row, part in enumerate(parts):
         top, left = 12 * row + 1, 2 * rng.randint(0, 3)
         box = {

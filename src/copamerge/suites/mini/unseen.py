@@ -31,7 +31,7 @@ def shifted_classes(rng: Random) -> Made:
 
 def screens(rng: Random) -> Made:
     """A user interface in one phrase."""
-    canvas, parts = scenes.screen(rng)
+    canvas, parts = scenes.screen(rng, least=3)
     words = scenes.screen_words(parts)
     return Made(
         canvas,
