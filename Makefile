@@ -10,7 +10,7 @@ demo: .venv/ready
 	$(BIN)/copamerge demo
 
 test: .venv/ready
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n auto --maxprocesses 4
 
 # The laws again, with twenty times as many examples: a quarter of an hour.
 test-slow: .venv/ready

@@ -45,7 +45,7 @@ class _Exact(Trainer):
     """A Trainer whose checkpoints hold the model's tensors under their own names.
 
     transformers renames a LLaVA's tensors when it saves them, and its Trainer does not rename them
-    back: a resumed run would go on from fresh weights (tests/training/test_run.py).
+    back: a resumed run would go on from fresh weights (tests/training/test_resume.py).
     """
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:

@@ -53,7 +53,8 @@ def save_adapter(adapted: Any, out: Path, base: str, record: Record) -> None:
     """The adapter as PEFT saves it, its tensors rounded to float16, its base named `base`."""
     adapted.peft_config["default"].base_model_name_or_path = base
     with whole_folder(out) as folder:
-        adapted.save_pretrained(folder)
+        # Without this PEFT asks the Hub for the base, to see whether its vocabulary grew.
+        adapted.save_pretrained(folder, save_embedding_layers=False)
         weights = folder / "adapter_model.safetensors"
         tensors = {name: value.half() for name, value in load_file(weights).items()}
         save_file(tensors, weights, metadata={"format": "pt"})

@@ -1,5 +1,7 @@
 """The tokenizer of the small LLaVA: one token a word, made from what the tasks can say."""
 
+from functools import cache
+
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
@@ -28,7 +30,8 @@ DRAWS = 600
 """Samples of each task and lesson from which the words are gathered."""
 
 
-def vocabulary() -> list[str]:
+@cache
+def vocabulary() -> tuple[str, ...]:
     """Every word of the tasks and lessons, sorted, after the special tokens."""
     splitter = _splitter()
     words = {"USER", "ASSISTANT", ":"}
@@ -48,7 +51,7 @@ def vocabulary() -> list[str]:
                 *(text for turn in one.more for text in turn),
             ):
                 words.update(piece for piece, _ in splitter.pre_tokenize_str(text))
-    return [*SPECIAL, *sorted(words - set(SPECIAL))]
+    return (*SPECIAL, *sorted(words - set(SPECIAL)))
 
 
 def _splitter() -> pre_tokenizers.PreTokenizer:
