@@ -472,7 +472,7 @@ def _scored(setting: _Setting, models: Sequence[_Model], jobs: Jobs, done: Done)
         rows += mine
         averages += means(name, mine)
         model.record["warnings"] = list(dict.fromkeys(warnings))
-        model.record["failed"] = " ".join(model.failed) or None
+        model.record["failed"] = "\n".join(model.failed) or None
         if not model.failed:
             model.record["answer_seconds"] = round(seconds, 4)
         setting.tell("scoring", i + 1, len(models))

@@ -23,8 +23,8 @@ def say_run(run: "Run", *, quiet: bool) -> None:
     for model in run.record["models"]:
         for warning in () if quiet else model["warnings"]:
             typer.echo(f"warning: {model['name']}: {plain(warning)}", err=True)
-        if model["failed"]:
-            typer.echo(f"failed: {model['name']}: {plain(model['failed'])}", err=True)
+        for problem in (model["failed"] or "").splitlines():
+            typer.echo(f"failed: {model['name']}: {plain(problem)}", err=True)
 
 
 def show_tasks(run: "Run") -> None:

@@ -87,7 +87,7 @@ def evaluate(
         import json
 
         typer.echo(json.dumps({"run": run.record, "results": run.results}, indent=2))
-    elif not quiet:
+    elif not quiet and not all(model["failed"] for model in run.record["models"]):
         show_tasks(run)
     if any(model["failed"] for model in run.record["models"]):
         raise typer.Exit(2)
