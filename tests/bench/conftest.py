@@ -30,11 +30,7 @@ def base(tmp_path_factory: pytest.TempPathFactory, one_thread: None) -> Path:
     from copamerge.training.mini import words
     from copamerge.training.mini.model import Size, build_model, build_processor
 
-    with pytest.MonkeyPatch.context() as patch:
-        # Most of the words that the tasks use, in a second.
-        patch.setattr(words, "DRAWS", 60)
-        patch.setattr(words, "LESSONS", {})
-        tokenizer = words.build_tokenizer()
+    tokenizer = words.build_tokenizer()
     size = Size(vision_width=16, vision_layers=1, width=32, layers=2, heads=2)
     folder = tmp_path_factory.mktemp("model") / "base"
     model = build_model(tokenizer, size, seed=0)

@@ -226,7 +226,7 @@ def test_an_adapter_that_does_not_fit_is_a_row_too(tmp_path: Path, plain_zoo: Pa
 
     run = bench(tmp_path / "run", plain_zoo, Picky(), methods=["mean"])
 
-    assert model(run, "mtl")["failed"] == "mtl: does not fit mtl: at all"
+    assert model(run, "mtl")["failed"] == "mtl: does not fit\nmtl: at all"
     assert row(run, "mtl", "vqa")["points"] is None
     assert row(run, "mean", "vqa")["points"] is not None
 

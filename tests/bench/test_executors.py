@@ -112,6 +112,7 @@ class TestRay:
     def test_answers_are_those_of_one_process(
         self, base: Path, adapters: Mapping[str, Path], tmp_path: Path
     ) -> None:
+        pytest.importorskip("ray")
         everyone = {"base": None, **adapters}
         jobs = jobs_of(base_digest(base), everyone, tasks=("vqa", "ocr", "icons"))
         told: list[tuple[int, int]] = []
