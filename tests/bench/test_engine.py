@@ -300,7 +300,7 @@ class Fond(Echo):
 def test_search_chooses_on_validation_and_is_written_down(tmp_path: Path, plain_zoo: Path) -> None:
     published = bench(tmp_path / "plain", plain_zoo, Echo(), methods=["mean"], tasks=["vqa"])
     size = sum(x**2 for x in norms(published.path / "merged" / "mean").values()) ** 0.5
-    fond = Fond(norm=1.5 * size)
+    fond = Fond(norm=0.5 * size)
 
     run = bench(
         tmp_path / "run",
@@ -313,9 +313,9 @@ def test_search_chooses_on_validation_and_is_written_down(tmp_path: Path, plain_
     )
 
     search = model(run, "mean")["search"]
-    assert search["chosen"] == model(run, "mean")["multiple"] == 1.5
+    assert search["chosen"] == model(run, "mean")["multiple"] == 0.5
     assert [x["multiple"] for x in search["grid"]] == list(GRID)
-    assert max(search["grid"], key=lambda x: x["points"])["multiple"] == 1.5
+    assert max(search["grid"], key=lambda x: x["points"])["multiple"] == 0.5
     assert (search["split"], search["items"], search["mode"]) == ("validation", 40, "official")
     assert search["tasks"] == ["vqa"]  # the unseen are not looked at
     looked = {id.split("/")[1] for who, id in fond.asked if who and ".x" in who}

@@ -14,7 +14,7 @@ ScaleRule = Literal["published", "norm_match", "search"]
 """`published`: the method as it is. `norm_match`: each layer's delta brought to the mean norm of
 the inputs'. `search`: the published answer times the best of a few multiples, by validation."""
 SCALE_RULES: tuple[ScaleRule, ...] = ("published", "norm_match", "search")
-GRID = (0.25, 0.5, 1.0, 1.5, 2.0, 3.0)
+GRID = (0.0625, 0.125, 0.25, 0.5, 1.0, 2.0)
 """Multiples of a method's published answer among which `search` chooses."""
 
 NAME = re.compile(r"[A-Za-z0-9][\w.+@=,-]*")
