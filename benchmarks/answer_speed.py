@@ -1,6 +1,6 @@
 """Answers per second of the mini base, one at a time and in batches, with and without an adapter.
 
-    python benchmarks/answer_speed.py [--items 200]
+python benchmarks/answer_speed.py [--items 200]
 """
 
 import argparse

@@ -321,7 +321,7 @@ def test_search_chooses_on_validation_and_is_written_down(tmp_path: Path, plain_
     looked = {id.split("/")[1] for who, id in fond.asked if who and ".x" in who}
     assert looked == {"validation"}
     assert sum(x**2 for x in norms(run.path / "merged" / "mean").values()) ** 0.5 == pytest.approx(
-        1.5 * size, rel=1e-5
+        0.5 * size, rel=1e-5
     )
 
 
