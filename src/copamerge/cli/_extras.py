@@ -4,6 +4,9 @@ from importlib.util import find_spec
 
 from copamerge.errors import CopamergeError
 
+BENCH = ("transformers", "peft", "PIL", "pycocoevalcap")
+"""What answering and scoring import from the extra `bench`."""
+
 
 def needs(extra: str, *modules: str) -> None:
     """Refuse to begin when one of these modules is not installed.

@@ -7,9 +7,9 @@ import typer
 
 from copamerge.cli._app import app
 from copamerge.cli._bar import LateBar
-from copamerge.cli._extras import needs
+from copamerge.cli._extras import BENCH, needs
 from copamerge.cli._table import names_of, say_run, show_models
-from copamerge.cli.evaluate import BENCH, say_interrupted, split_named
+from copamerge.cli.evaluate import say_interrupted, split_named
 
 if TYPE_CHECKING:
     from copamerge.bench.specs import ScaleRule

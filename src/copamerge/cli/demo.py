@@ -8,6 +8,7 @@ import typer
 
 from copamerge.cli._app import app
 from copamerge.cli._bar import LateBar
+from copamerge.cli._extras import BENCH, needs
 from copamerge.cli._names import plain
 from copamerge.cli._table import say_run, show_models
 
@@ -33,9 +34,7 @@ def demo(
 
     Two minutes on two cores, without a network. A killed demo goes on when it is started again.
     """
-    from copamerge.cli._extras import needs
-
-    needs("bench,report", "transformers", "peft", "accelerate", "PIL", "matplotlib")
+    needs("bench,report", *BENCH, "matplotlib")
     from copamerge.bench.engine import run_bench
     from copamerge.cli.evaluate import say_interrupted
     from copamerge.reports import open_runs, write_report

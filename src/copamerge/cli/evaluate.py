@@ -9,16 +9,13 @@ import typer
 
 from copamerge.cli._app import app
 from copamerge.cli._bar import LateBar
-from copamerge.cli._extras import needs
+from copamerge.cli._extras import BENCH, needs
 from copamerge.cli._names import short_names
 from copamerge.cli._table import names_of, say_run, show_tasks
 
 if TYPE_CHECKING:
     from copamerge.bench.specs import ModelSpec
     from copamerge.suites import Split
-
-BENCH = ("transformers", "peft", "PIL", "pycocoevalcap")
-"""What answering and scoring need, looked for before the work begins."""
 
 
 @app.command()
