@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from echo import MINI, Echo, plain_adapter
 
-from copamerge.bench import engine, units
-from copamerge.bench.engine import Run, run_bench
+from copamerge.bench import record, units
+from copamerge.bench.engine import run_bench
 from copamerge.bench.executors import Local
+from copamerge.bench.record import Run
 from copamerge.bench.rescale import layer_norms
 from copamerge.bench.specs import GRID, ModelSpec
 from copamerge.errors import OutputError, SuiteError
@@ -433,4 +434,4 @@ def test_two_runs_can_share_their_answers(tmp_path: Path, plain_zoo: Path, echo:
 
 
 def test_versions_never_raise() -> None:
-    assert engine.versions()["copamerge"]
+    assert record.versions()["copamerge"]

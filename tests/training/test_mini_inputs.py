@@ -11,7 +11,7 @@ from copamerge.suites.mini._made import made
 from copamerge.suites.mini.draw import GRID, SIDE
 from copamerge.suites.mini.lessons import LESSONS
 from copamerge.training.mini.base import mixture
-from copamerge.training.mini.model import build_processor
+from copamerge.training.mini.model import Size, build_model, build_processor
 from copamerge.training.mini.questions import IGNORED, Collator, Questions, encoded, prompt_text
 from copamerge.training.mini.vision import Pictures, collate, pixel_values
 from copamerge.training.mini.words import IMAGE, UNKNOWN, build_tokenizer, vocabulary
@@ -70,15 +70,41 @@ def test_labels_say_the_answer_and_the_end_and_nothing_else(tokenizer):
             assert tokenizer.decode(learned[:-1]) == sample.references[0]
 
 
+TURNS = (("what color is the star ?", "red"), ("add 3 and 4 .", "7"), ("is it off ?", "no"))
+
+
 def test_further_turns_add_answers_but_no_second_picture(tokenizer):
     picture = np.zeros((SIDE, SIDE, 3), dtype=np.uint8)
-    turns = (("what color is the star ?", "red"), ("add 3 and 4 .", "7"))
-    row = encoded(tokenizer, picture, *turns)
+    row = encoded(tokenizer, picture, *TURNS)
     text = tokenizer.decode(row["input_ids"])
     assert text.count(IMAGE) == GRID * GRID
-    assert text.count("USER") == text.count("ASSISTANT") == 2
+    assert text.count("USER") == 1
+    assert text.count("ASSISTANT") == 3
     learned = tokenizer.decode([label for label in row["labels"] if label != IGNORED])
-    assert learned == "red</s> 7</s>" or learned == "red </s> 7 </s>"
+    assert learned.replace(" </s>", "</s>") == "red</s> 7</s> no</s>"
+
+
+@pytest.mark.parametrize("pictured", [True, False])
+def test_every_turn_of_a_row_is_asked_as_if_alone(tokenizer, pictured):
+    """The same logits as in rows of their own; a mutant that shows turns to each other fails."""
+    rng = np.random.default_rng(0)
+    picture = rng.integers(0, 255, (SIDE, SIDE, 3), dtype=np.uint8) if pictured else None
+    model = build_model(tokenizer, Size(), seed=0).eval()
+    together = encoded(tokenizer, picture, *TURNS)
+    batch = Collator(tokenizer)([together, encoded(tokenizer, None, *TURNS, *TURNS)])
+    with torch.no_grad():
+        logits = model(**batch).logits[0]
+    turn = torch.tensor(together["turn"])
+    for place, question in enumerate(TURNS, 1):
+        alone = Collator(tokenizer)([encoded(tokenizer, picture, question)])
+        with torch.no_grad():
+            expected = model(**alone).logits[0]
+        mine = (turn == 0) | (turn == place)
+        torch.testing.assert_close(logits[: len(turn)][mine], expected, atol=1e-5, rtol=0)
+    seeing_all = (torch.arange(len(turn))[:, None] >= torch.arange(len(turn)))[None, None]
+    with torch.no_grad():
+        wrong = model(**{**Collator(tokenizer)([together]), "attention_mask": seeing_all}).logits[0]
+    assert (wrong[-1] - logits[len(turn) - 1]).abs().max() > 1e-3
 
 
 def test_a_batch_pads_on_the_right_and_keeps_samples_without_a_picture(tokenizer):

@@ -23,7 +23,6 @@ TINY = BaseRecipe(
     vision=QUICK,
     align=QUICK,
     language=QUICK,
-    practice=QUICK,
     forms=QUICK,
 )
 TWO = MINI.seen[:2]
@@ -66,7 +65,9 @@ def test_the_record_says_what_made_the_base(base):
     record = json.loads((base / jobs.RECORD).read_text())
     assert record["made_by"]["what"] == "mini-base"
     assert record["made_by"]["language"]["steps"] == 2
-    assert record["seconds"] > 0
+    stages = record["stages"]
+    assert [stage["stage"] for stage in stages] == ["vision", "align", "language", "forms"]
+    assert all(stage["seconds"] > 0 and stage["loss"] > 0 for stage in stages)
     assert set(record["versions"]) == {"copamerge", "torch", "transformers", "peft"}
 
 
@@ -98,7 +99,7 @@ def test_a_killed_base_goes_on_after_its_last_finished_stage(base, tmp_path):
     assert not out.exists()
     again = []
     jobs.train_base(out, TINY, seed=0, tell=lambda stage, *_: again.append(stage))
-    assert {"vision", "align", "language", "practice", "forms"} == set(seen)
+    assert {"vision", "align", "language", "forms"} == set(seen)
     assert set(again) == {"forms"}
     assert same(tensors(out), tensors(base))
     assert [path.name for path in tmp_path.iterdir()] == ["base"]
@@ -138,6 +139,17 @@ def test_mtl_is_trained_on_every_seen_task(base, tmp_path):
     folder = jobs.train_mtl(base, tmp_path / "mtl", rank=2, schedule=QUICK)
     record = json.loads((folder / jobs.RECORD).read_text())
     assert record["made_by"]["tasks"] == [task.name for task in MINI.seen]
+
+
+def test_full_fine_tuning_changes_the_matrices_that_adapters_change_and_nothing_else(
+    base, tmp_path
+):
+    (folder,) = jobs.train_full(base, tmp_path / "full", tasks=TWO[:1], schedule=QUICK)
+    before, after = tensors(base), tensors(folder)
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert len(changed) == 7  # one layer: q, k, v, o, gate, up, down
+    assert all(name.startswith("language_model") for name in changed)
+    assert all(name.endswith("_proj.weight") for name in changed)
 
 
 def test_adapters_need_a_base(tmp_path):

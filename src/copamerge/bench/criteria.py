@@ -14,8 +14,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from copamerge.bench.engine import Run, run_bench
+from copamerge.bench.engine import run_bench
 from copamerge.bench.metrics import METRICS
+from copamerge.bench.record import Run
 from copamerge.bench.specs import ModelSpec, baselines
 from copamerge.bench.zoo import open_zoo, write_manifest
 from copamerge.errors import CopamergeError

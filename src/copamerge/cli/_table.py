@@ -10,7 +10,7 @@ from copamerge.cli._names import plain
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from copamerge.bench.engine import Run
+    from copamerge.bench.record import Run
 
 MODES = ("official", "corrected")
 GROUPS = ("seen", "unseen")

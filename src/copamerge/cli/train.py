@@ -1,5 +1,7 @@
 """`copamerge train`: the mini zoo from nothing, part by part."""
 
+import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -13,18 +15,18 @@ if TYPE_CHECKING:
     from copamerge.suites import Task
     from copamerge.training.mini.jobs import Init
 
-KINDS = ("mini-base", "mini-adapters", "mini-mtl")
+KINDS = ("mini-base", "mini-adapters", "mini-mtl", "mini-full")
 
 
 @app.command()
 def train(
-    what: Annotated[str, typer.Argument(help="mini-base, mini-adapters or mini-mtl.")],
+    what: Annotated[str, typer.Argument(help="mini-base, mini-adapters, mini-mtl or mini-full.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to create.")],
     base: Annotated[
         Path | None, typer.Option(help="Folder of the base.  [default: the one that ships]")
     ] = None,
     tasks: Annotated[
-        str | None, typer.Option(help="Train adapters for these tasks only, as in vqa,ocr.")
+        str | None, typer.Option(help="Train for these tasks only, as in vqa,ocr.")
     ] = None,
     init: Annotated[
         str, typer.Option(help="First A of the adapters: shared by all, or each its own.")
@@ -41,7 +43,8 @@ def train(
 ) -> None:
     """Train the mini base, an adapter for each seen task, or one for all of them.
 
-    A killed run goes on where it was when it is started again with the same options.
+    mini-full fine-tunes the whole base on each task, to compare adapters with. A killed run goes
+    on where it was when it is started again with the same options.
     """
     if what not in KINDS:
         raise RecipeError(
@@ -66,6 +69,8 @@ def train(
     with LateBar(quiet) as bar:
         _run(what, out, base, picked, cast("Init", init), rank, steps, seed, bar)
     if not quiet:
+        for line in _took(out):
+            typer.echo(line)
         typer.echo(f"wrote {out}")
 
 
@@ -81,7 +86,7 @@ def _run(
     bar: LateBar,
 ) -> None:
     from copamerge.training.mini import jobs
-    from copamerge.training.mini.adapters import ALL_TASKS, ONE_TASK
+    from copamerge.training.mini.adapters import ALL_TASKS, ONE_TASK, WHOLE
     from copamerge.training.mini.base import BaseRecipe
 
     def tell(part: str, step: int, of: int, loss: float | None) -> None:
@@ -101,8 +106,19 @@ def _run(
     if what == "mini-mtl":
         schedule = ALL_TASKS.model_copy(update=changed)
         jobs.train_mtl(base, out, rank=rank, seed=seed, schedule=schedule, tell=tell)
+    elif what == "mini-full":
+        schedule = WHOLE.model_copy(update=changed)
+        jobs.train_full(base, out, tasks=tasks, seed=seed, schedule=schedule, tell=tell)
     else:
         schedule = ONE_TASK.model_copy(update=changed)
         jobs.train_adapters(
             base, out, tasks=tasks, init=init, rank=rank, seed=seed, schedule=schedule, tell=tell
         )
+
+
+def _took(out: Path) -> Iterator[str]:
+    """A line for each part of each folder at `out` that training made."""
+    for record in sorted(out.rglob("train.json")):
+        if not any(part.startswith(".") for part in record.relative_to(out).parts):
+            for stage in json.loads(record.read_text(encoding="utf-8"))["stages"]:
+                yield f"{stage['stage']:16}{stage['seconds']:8.0f} s   loss {stage['loss']:.4f}"

@@ -114,15 +114,17 @@ class Canvas:
     """A picture being drawn, and the things that are on it."""
 
     pixels: UInt8[np.ndarray, "48 48 3"]
+    ground: str
     things: list[Thing] = field(default_factory=list)
 
     @classmethod
     def blank(cls, rng: Random, ground: str | None = None, noise: int = 6) -> "Canvas":
         """A ground of one colour with a little noise, so that no two pictures are alike."""
-        color = np.array(GROUNDS[ground or rng.choice(tuple(GROUNDS))], dtype=np.int16)
+        ground = ground or rng.choice(tuple(GROUNDS))
+        color = np.array(GROUNDS[ground], dtype=np.int16)
         grain = np.frombuffer(rng.randbytes(SIDE * SIDE), dtype=np.uint8).astype(np.int16)
         grain = (grain * (2 * noise + 1) >> 8) - noise
-        return cls((color + grain.reshape(SIDE, SIDE, 1)).clip(0, 255).astype(np.uint8))
+        return cls((color + grain.reshape(SIDE, SIDE, 1)).clip(0, 255).astype(np.uint8), ground)
 
     def fade(self, left: float) -> None:
         """Leave this share (0..1) of every pixel's distance from the picture's median colour."""
@@ -259,16 +261,17 @@ HEADS = {
     "name": len(NAMES) + 1,
     "color": len(COLORS) + 1,
     "style": len(STYLES) + 1,
+    "ground": len(GROUNDS) + 1,
     **dict.fromkeys(Box._fields, SIDE // STEP + 2),
 }
 """What a patch can be asked, and how many answers there are; 0 means that nothing is there."""
 
 
-def patch_labels(things: Iterable[Thing]) -> dict[str, Int[np.ndarray, "36"]]:
+def patch_labels(things: Iterable[Thing], ground: str) -> dict[str, Int[np.ndarray, "36"]]:
     """What stands on each patch, as class numbers: the first lesson of the vision tower.
 
     A patch belongs to the last thing whose box covers at least a third of it (for a letter: its
-    centre), the first when several do not reach that.
+    centre), the first when several do not reach that. All patches know the ground.
     """
     labels = {head: np.zeros((GRID, GRID), dtype=np.int64) for head in HEADS}
     for thing in things:
@@ -284,6 +287,7 @@ def patch_labels(things: Iterable[Thing]) -> dict[str, Int[np.ndarray, "36"]]:
         }
         for head, value in values.items():
             labels[head][rows, columns] = value
+    labels["ground"][:] = list(GROUNDS).index(ground) + 1
     return {head: grid.reshape(-1) for head, grid in labels.items()}
 
 

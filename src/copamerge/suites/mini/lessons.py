@@ -1,9 +1,9 @@
 """What the base model is taught: the skills behind the tasks, in other words than the tasks use.
 
-A lesson is a picture and one to four turns of question and answer about it. Its sentences never
-have the form of a seen task's answer, and no question has the words of a task's question. What
-else the base sees of the tasks' forms is decided in training (`training.mini`), as a share of its
-samples.
+A lesson is a picture and one to eight questions about it, each asked as if alone. Its sentences
+never have the form of a seen task's answer, and no question has the words of a task's question.
+What else the base sees of the tasks' forms is decided in training (`training.mini`), as a share of
+its samples.
 """
 
 from collections.abc import Callable, Iterable
@@ -26,6 +26,8 @@ from copamerge.suites.mini.scenes import (
 
 ALL_STYLES = ("plain", "striped", "hollow", "dotted")
 TERSE = "say it in short ."
+ROOM = 90
+"""Words a lesson's questions and answers have together, so that lessons are of like length."""
 Turn = tuple[str, str]
 """A question and its answer."""
 Ask = Callable[..., Turn]
@@ -37,10 +39,14 @@ def _said(rng: Random, question: str, long: str, short: str) -> Turn:
 
 
 def _talk(rng: Random, canvas: Canvas | None, asks: dict[Ask, float], *about: Any) -> Made:
-    """One to four different questions about the same picture."""
+    """As many different questions about the same picture as there is room for, eight at most."""
     turns: dict[str, str] = {}
-    for ask in rng.choices(list(asks), list(asks.values()), k=rng.randint(1, 4)):
+    left = ROOM
+    for ask in rng.choices(list(asks), list(asks.values()), k=8):
         question, answer = ask(rng, *about)
+        left -= 0 if question in turns else len(question.split()) + len(answer.split()) + 5
+        if turns and left < 0:
+            break
         turns.setdefault(question, answer)
     (question, answer), *more = turns.items()
     return Made(canvas, question, (answer,), more=tuple(more))
@@ -52,9 +58,9 @@ def _numbered(options: Iterable[str]) -> str:
 
 def _choice(rng: Random, question: str, options: list[str], right: str) -> Turn:
     rng.shuffle(options)
-    return (
-        f"{question} choose {_numbered(options)}",
-        f"option {options.index(right) + 1}, {right} .",
+    number = str(options.index(right) + 1)
+    return _said(
+        rng, f"{question} choose {_numbered(options)}", f"option {number}, {right} .", number
     )
 
 
@@ -89,6 +95,12 @@ def find(rng: Random, scene: Cells) -> Turn:
     return f"point to the {thing} .", f"it goes from {left} {top} to {right} {bottom} ."
 
 
+def find_named(rng: Random, scene: Cells) -> Turn:
+    thing = rng.choice(list(scene.things.values()))
+    left, top, right, bottom = thing.box.fractions()
+    return f"point to the {thing.name} .", f"it goes from {left} {top} to {right} {bottom} ."
+
+
 def exists(rng: Random, scene: Cells) -> Turn:
     there = rng.random() < 0.5
     present = [thing.name for thing in scene.things.values()]
@@ -117,11 +129,12 @@ def several(rng: Random) -> Made:
     asks: dict[Ask, float] = {
         at_place: 1.5,
         color_of: 1.5,
-        painted: 1.5,
-        find: 2.5,
-        exists: 1.0,
-        inventory: 2.0,
-        which_color: 0.7,
+        painted: 1.0,
+        find: 1.5,
+        find_named: 1.5,
+        exists: 1.5,
+        inventory: 1.0,
+        which_color: 1.0,
     }
     return _talk(rng, scene.canvas, asks, scene)
 
@@ -138,7 +151,14 @@ def two(rng: Random) -> Made:
             f"the {scene.things[one]} is {says} the {scene.things[other]} .",
         )
 
-    asks: dict[Ask, float] = {where: 3.0, inventory: 1.0, color_of: 0.5, painted: 0.5, find: 1.0}
+    asks: dict[Ask, float] = {
+        where: 3.0,
+        inventory: 0.5,
+        color_of: 0.5,
+        painted: 0.5,
+        find: 0.5,
+        find_named: 0.5,
+    }
     return _talk(rng, scene.canvas, asks, scene)
 
 
@@ -344,18 +364,38 @@ def facts(rng: Random) -> Made:
     return _talk(rng, None, {called: 1.0, used: 1.0, sided: 1.0, repeated: 1.0, added: 2.0})
 
 
+POOLS = (scenes.COLOR_NAMES, SHAPES)
+"""Words that options are made of."""
+
+
+def choices(rng: Random) -> Made:
+    """Options for their own sake: which of them has the word."""
+
+    def picked(rng: Random) -> Turn:
+        words = rng.sample(rng.choice(POOLS), k=rng.randint(2, 3))
+        return _choice(rng, f"find the word {words[0]} .", words, words[0])
+
+    def paired(rng: Random) -> Turn:
+        words = list(rng.choice((("attract", "repel"), ("on", "off"))))
+        right = rng.choice(words)
+        return _choice(rng, f"find the word {right} .", words, right)
+
+    return _talk(rng, None, {picked: 3.0, paired: 1.0})
+
+
 LESSONS: dict[Maker, float] = {
-    several: 10.0,
-    two: 5.0,
-    many: 2.0,
+    several: 8.0,
+    two: 4.0,
+    many: 2.5,
     one_big: 2.5,
-    sign: 2.0,
-    bar_chart: 2.0,
-    poles: 1.5,
+    sign: 3.0,
+    bar_chart: 2.5,
+    poles: 2.0,
     current: 1.2,
-    display: 1.2,
+    display: 1.5,
     sums: 2.0,
     next_shape: 0.8,
     facts: 0.8,
+    choices: 2.5,
 }
 """The lessons and how often each is given."""

@@ -1,5 +1,6 @@
-"""One adapter for each seen task, and one for all of them together."""
+"""What tasks teach a base: an adapter, or for comparison all of its matrices."""
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ TARGETS = r".*language_model\.layers\.\d+\.(self_attn\.(q|k|v|o)_proj|mlp\.(gate
 """Every linear layer of the language model, as in the paper."""
 ONE_TASK = Schedule(steps=320, batch=32, rate=2e-3)
 ALL_TASKS = Schedule(steps=1000, batch=32, rate=2e-3)
+WHOLE = Schedule(steps=320, batch=32, rate=5e-4)
+"""Full fine-tuning, at the lower rate that it wants."""
 
 
 def lora_config(rank: int) -> LoraConfig:
@@ -37,8 +40,10 @@ def train_adapter(
     init_seed: int,
     work: Path,
     tell: Callable[[int, int, float | None], None] = lambda *_: None,
-) -> Any:
-    """A PEFT model with one new adapter, trained on these tasks alike; the base is left as it was.
+) -> tuple[Any, float]:
+    """A PEFT model with one new adapter, trained on these tasks alike, and the last loss.
+
+    The base is left as it was.
 
     `init_seed` decides the first A: adapters of one `init_seed` share it, which changes what
     factor-wise merging does. `seed` decides the samples and their order.
@@ -46,8 +51,32 @@ def train_adapter(
     model.requires_grad_(False)
     torch.manual_seed(init_seed)
     adapted = get_peft_model(model, lora_config(rank))
-    mixture: dict[Task | Maker, float] = dict.fromkeys(tasks, 1.0)
-    rows = Questions(tokenizer, mixture, schedule.steps * schedule.batch, seed)
-    train(adapted, rows, Collator(tokenizer), schedule, work=work, seed=seed, tell=tell)
+    rows = _alike(tokenizer, tasks, schedule, seed)
+    loss = train(adapted, rows, Collator(tokenizer), schedule, work=work, seed=seed, tell=tell)
     adapted.eval()
-    return adapted
+    return adapted, loss
+
+
+def train_whole(
+    model: LlavaForConditionalGeneration,
+    tokenizer: PreTrainedTokenizerFast,
+    tasks: Sequence[Task],
+    schedule: Schedule,
+    *,
+    seed: int,
+    work: Path,
+    tell: Callable[[int, int, float | None], None] = lambda *_: None,
+) -> float:
+    """Train in place every matrix that an adapter would have changed; the last loss."""
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(re.fullmatch(TARGETS, name.removesuffix(".weight")) is not None)
+    rows = _alike(tokenizer, tasks, schedule, seed)
+    return train(model, rows, Collator(tokenizer), schedule, work=work, seed=seed, tell=tell)
+
+
+def _alike(
+    tokenizer: PreTrainedTokenizerFast, tasks: Sequence[Task], schedule: Schedule, seed: int
+) -> Questions:
+    """As many samples as the schedule needs, the tasks alike."""
+    mixture: dict[Task | Maker, float] = dict.fromkeys(tasks, 1.0)
+    return Questions(tokenizer, mixture, schedule.steps * schedule.batch, seed)

@@ -12,12 +12,13 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import LlavaForConditionalGeneration, PreTrainedTokenizerFast
 
-from copamerge.suites.mini.draw import COLORS, NAMES, SIDE, STEP, coordinate
+from copamerge.suites.mini.draw import COLORS, GROUNDS, NAMES, SIDE, STEP, coordinate
 
 EDGES = ("left", "top", "right", "bottom")
 WORDS = {
     "name": NAMES,
     "color": tuple(COLORS),
+    "ground": tuple(GROUNDS),
     **{edge: tuple(coordinate(step) for step in range(SIDE // STEP + 1)) for edge in EDGES},
 }
 """The word of each answer to a question about a patch, in the order of the labels from 1 on."""
@@ -27,7 +28,8 @@ class Aligned(nn.Module):
     """Tower and projector, with the word embeddings as heads.
 
     Names and colours are compared with the projected patch itself, the four edges with a linear
-    map of it each, because all edges use the same words. A patch of nothing is to match no word.
+    map of it each, because all edges use the same words. A patch of nothing is to match the word
+    for the ground.
     """
 
     def __init__(
@@ -59,6 +61,6 @@ class Aligned(nn.Module):
         for head in WORDS:
             pointed = self.edges[head](said) if head in EDGES else said
             logits = pointed @ table[getattr(self, head)].T
-            there = labels[head] > 0
+            there = labels["name"] == 0 if head == "ground" else labels[head] > 0
             loss = loss + nn.functional.cross_entropy(logits[there], labels[head][there] - 1)
         return {"loss": loss}

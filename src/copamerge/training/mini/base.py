@@ -27,8 +27,7 @@ class BaseRecipe:
     size: Size = field(default_factory=Size)
     vision: Schedule = field(default_factory=lambda: Schedule(steps=3000, batch=64, rate=2e-3))
     align: Schedule = field(default_factory=lambda: Schedule(steps=400, batch=64, rate=3e-3))
-    language: Schedule = field(default_factory=lambda: Schedule(steps=4500, batch=32, rate=2e-3))
-    practice: Schedule = field(default_factory=lambda: Schedule(steps=1700, batch=32, rate=1.5e-3))
+    language: Schedule = field(default_factory=lambda: Schedule(steps=6000, batch=32, rate=2e-3))
     forms: Schedule = field(default_factory=lambda: Schedule(steps=450, batch=32, rate=6e-4))
     share_of_seen: float = 0.015
     """Share of the last stage's samples that have the form of a seen task."""
@@ -37,7 +36,7 @@ class BaseRecipe:
 
     def shortened(self, steps: int) -> "BaseRecipe":
         """The same with every stage this long: for trying things out."""
-        stages = ("vision", "align", "language", "practice", "forms")
+        stages = ("vision", "align", "language", "forms")
         changed = {name: getattr(self, name).model_copy(update={"steps": steps}) for name in stages}
         return replace(self, **changed)
 
@@ -56,11 +55,16 @@ def mixture(seen: float = 0.0, unseen: float = 0.0) -> Mapping[Task | Maker, flo
 
 def teach_to_see(
     model: LlavaForConditionalGeneration, schedule: Schedule, work: Path, seed: int, tell: Tell
-) -> None:
-    """Train the vision tower on what stands on each patch; the heads are thrown away."""
+) -> float:
+    """Train the vision tower on what stands on each patch; the heads are thrown away.
+
+    This stage and the others return their last loss.
+    """
     tower = SeeingTower(model.model.vision_tower, model.model.vision_tower.config.hidden_size)
     rows = Pictures(schedule.steps * schedule.batch, seed)
-    train(tower, rows, collate, schedule, work=work, seed=seed, tell=lambda *a: tell("vision", *a))
+    return train(
+        tower, rows, collate, schedule, work=work, seed=seed, tell=lambda *a: tell("vision", *a)
+    )
 
 
 def teach_to_name(
@@ -70,12 +74,12 @@ def teach_to_name(
     work: Path,
     seed: int,
     tell: Tell,
-) -> None:
+) -> float:
     """Train the projector on the words for what the tower sees; tower and words are frozen."""
     model.requires_grad_(False)
     model.model.multi_modal_projector.requires_grad_(True)
     rows = Pictures(schedule.steps * schedule.batch, seed + 5)
-    train(
+    loss = train(
         Aligned(model, tokenizer),
         rows,
         collate,
@@ -85,6 +89,7 @@ def teach_to_name(
         tell=lambda *a: tell("align", *a),
     )
     model.requires_grad_(True)
+    return loss
 
 
 def teach_to_speak(
@@ -96,11 +101,11 @@ def teach_to_speak(
     work: Path,
     seed: int,
     tell: Tell,
-) -> None:
+) -> float:
     """Train projector and language model, the vision tower frozen."""
     model.model.vision_tower.requires_grad_(False)
     questions = Questions(tokenizer, rows, schedule.steps * schedule.batch, seed)
-    train(
+    loss = train(
         model,
         questions,
         Collator(tokenizer),
@@ -110,3 +115,4 @@ def teach_to_speak(
         tell=lambda *a: tell(stage, *a),
     )
     model.requires_grad_(True)
+    return loss

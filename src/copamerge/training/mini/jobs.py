@@ -1,4 +1,4 @@
-"""The three jobs of `copamerge train`: a base, adapters of one task each, an adapter of all tasks.
+"""The jobs of `copamerge train`: a base, adapters, an adapter of all tasks, whole models.
 
 Each writes folders that appear whole, with a `train.json` that says what made them; what is there
 already and was made in the same way is not made again, so a killed job goes on where it was.
@@ -10,13 +10,13 @@ import time
 from collections.abc import Callable, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 from copamerge._version import __version__
 from copamerge.errors import OutputError
 from copamerge.suites import Task
 from copamerge.suites.mini import MINI
-from copamerge.training.mini.adapters import ALL_TASKS, ONE_TASK, train_adapter
+from copamerge.training.mini.adapters import ALL_TASKS, ONE_TASK, WHOLE, train_adapter, train_whole
 from copamerge.training.mini.base import (
     BaseRecipe,
     mixture,
@@ -37,6 +37,14 @@ BASE_NAME = "copamerge/mini-llava"
 """What the adapters call their base."""
 
 
+class Stage(TypedDict):
+    """A part of a training: how long it took since it was last started, and its last loss."""
+
+    stage: str
+    seconds: float
+    loss: float
+
+
 def silent(*_: object) -> None:
     """Tell nobody."""
 
@@ -53,7 +61,6 @@ def train_base(out: Path, recipe: BaseRecipe, *, seed: int, tell: Tell = silent)
         "vision": recipe.vision.model_dump(),
         "align": recipe.align.model_dump(),
         "language": recipe.language.model_dump(),
-        "practice": recipe.practice.model_dump(),
         "forms": recipe.forms.model_dump(),
         "share_of_seen": recipe.share_of_seen,
         "share_of_unseen": recipe.share_of_unseen,
@@ -61,37 +68,42 @@ def train_base(out: Path, recipe: BaseRecipe, *, seed: int, tell: Tell = silent)
     }
     if _already(out, made_by):
         return out
-    started = time.monotonic()
     work = _work(out)
     tokenizer = build_tokenizer()
     model = build_model(tokenizer, recipe.size, seed)
-    _stage(
-        model, work, "vision", lambda: teach_to_see(model, recipe.vision, work / "run", seed, tell)
-    )
-    _stage(
-        model,
-        work,
-        "align",
-        lambda: teach_to_name(model, tokenizer, recipe.align, work / "run", seed, tell),
-    )
+    stages = [
+        _stage(
+            model,
+            work,
+            "vision",
+            lambda: teach_to_see(model, recipe.vision, work / "run", seed, tell),
+        ),
+        _stage(
+            model,
+            work,
+            "align",
+            lambda: teach_to_name(model, tokenizer, recipe.align, work / "run", seed, tell),
+        ),
+    ]
     # Each stage has samples of its own.
     forms = mixture(recipe.share_of_seen, recipe.share_of_unseen)
     for place, (stage, schedule, rows) in enumerate(
         (
             ("language", recipe.language, mixture()),
-            ("practice", recipe.practice, mixture()),
             ("forms", recipe.forms, forms),
         )
     ):
-        _stage(
-            model,
-            work,
-            stage,
-            lambda n=stage, s=schedule, f=rows, i=seed + place: teach_to_speak(  # type: ignore[misc]
-                model, tokenizer, n, s, f, work / "run", i, tell
-            ),
+        stages.append(
+            _stage(
+                model,
+                work,
+                stage,
+                lambda n=stage, s=schedule, f=rows, i=seed + place: teach_to_speak(  # type: ignore[misc]
+                    model, tokenizer, n, s, f, work / "run", i, tell
+                ),
+            )
         )
-    save_base(model, tokenizer, out, _record(made_by, started))
+    save_base(model, tokenizer, out, _record(made_by, stages))
     _remove(work)
     return out
 
@@ -159,6 +171,43 @@ def train_mtl(
     )
 
 
+def train_full(
+    base: Path,
+    out: Path,
+    *,
+    tasks: Sequence[Task] = MINI.seen,
+    seed: int = 0,
+    schedule: Schedule = WHOLE,
+    tell: Tell = silent,
+) -> list[Path]:
+    """The base itself fine-tuned on each task, in `out/<task>`: what adapters are compared with.
+
+    Raises:
+        OutputError: there is something else at one of these places.
+    """
+    made = []
+    for task in tasks:
+        place = MINI.tasks.index(task)
+        made_by = _of_tasks("mini-full", base, [task], 1000 * seed + place, schedule)
+        if not _already(out / task.name, made_by):
+            model, tokenizer = open_base(base)
+            work, started = _work(out / task.name), time.monotonic()
+            loss = train_whole(
+                model,
+                tokenizer,
+                [task],
+                schedule,
+                seed=1000 * seed + place,
+                work=work / "run",
+                tell=lambda *a, n=task.name: tell(n, *a),
+            )
+            stage = Stage(stage=task.name, seconds=_since(started), loss=loss)
+            save_base(model, tokenizer, out / task.name, _record(made_by, [stage]))
+            _remove(work)
+        made.append(out / task.name)
+    return made
+
+
 def _train_one(
     base: Path,
     out: Path,
@@ -171,15 +220,10 @@ def _train_one(
     schedule: Schedule,
     tell: Tell,
 ) -> Path:
-    weights = (base / "model.safetensors").read_bytes() if (base / "config.json").is_file() else b""
     made_by = {
-        "what": what,
-        "tasks": [task.name for task in tasks],
+        **_of_tasks(what, base, tasks, seed, schedule),
         "rank": rank,
-        "seed": seed,
         "init_seed": init_seed,
-        "schedule": schedule.model_dump(),
-        "base_sha256": sha256(weights).hexdigest(),
     }
     if _already(out, made_by):
         return out
@@ -187,7 +231,7 @@ def _train_one(
     started = time.monotonic()
     name = tasks[0].name if len(tasks) == 1 else "all tasks"
     work = _work(out)
-    adapted = train_adapter(
+    adapted, loss = train_adapter(
         model,
         tokenizer,
         tasks,
@@ -198,9 +242,24 @@ def _train_one(
         work=work / "run",
         tell=lambda *a: tell(name, *a),
     )
-    save_adapter(adapted, out, BASE_NAME, _record(made_by, started))
+    stage = Stage(stage=name, seconds=_since(started), loss=loss)
+    save_adapter(adapted, out, BASE_NAME, _record(made_by, [stage]))
     _remove(work)
     return out
+
+
+def _of_tasks(
+    what: str, base: Path, tasks: Sequence[Task], seed: int, schedule: Schedule
+) -> dict[str, Any]:
+    """What decides a training that starts from a base."""
+    weights = (base / "model.safetensors").read_bytes() if (base / "config.json").is_file() else b""
+    return {
+        "what": what,
+        "tasks": [task.name for task in tasks],
+        "seed": seed,
+        "schedule": schedule.model_dump(),
+        "base_sha256": sha256(weights).hexdigest(),
+    }
 
 
 def _already(out: Path, made_by: dict[str, Any]) -> bool:
@@ -218,22 +277,31 @@ def _already(out: Path, made_by: dict[str, Any]) -> bool:
     raise OutputError(f"{out}: already exists and has no {RECORD}; choose another output")
 
 
-def _stage(model: Any, work: Path, name: str, run: Callable[[], None]) -> None:
+def _stage(model: Any, work: Path, name: str, run: Callable[[], float]) -> Stage:
     """Run a stage, or load what it left when an earlier, killed job got past it."""
     import torch
 
-    kept = work / f"{name}.pt"
-    if kept.is_file():
+    kept, told = work / f"{name}.pt", work / f"{name}.json"
+    if kept.is_file() and told.is_file():
         model.load_state_dict(torch.load(kept, weights_only=True))
-        return
-    run()
+        found: Stage = json.loads(told.read_text())
+        return found
+    started = time.monotonic()
+    loss = run()
+    stage = Stage(stage=name, seconds=_since(started), loss=loss)
     work.mkdir(parents=True, exist_ok=True)
+    told.write_text(json.dumps(stage))
     temporary = kept.with_suffix(".tmp")
     torch.save(model.state_dict(), temporary)
     temporary.rename(kept)
+    return stage
 
 
-def _record(made_by: dict[str, Any], started: float) -> dict[str, Any]:
+def _since(started: float) -> float:
+    return round(time.monotonic() - started, 1)
+
+
+def _record(made_by: dict[str, Any], stages: Sequence[Stage]) -> dict[str, Any]:
     import peft
     import torch
     import transformers
@@ -246,7 +314,7 @@ def _record(made_by: dict[str, Any], started: float) -> dict[str, Any]:
     }
     return {
         "made_by": made_by,
-        "seconds": round(time.monotonic() - started, 1),
+        "stages": list(stages),
         "versions": versions,
     }
 

@@ -27,7 +27,7 @@ class Size:
     vision_width: int = 96
     vision_layers: int = 3
     width: int = 128
-    layers: int = 4
+    layers: int = 5
     heads: int = 4
 
 

@@ -5,6 +5,7 @@ from random import Random
 from typing import Any
 
 import torch
+from jaxtyping import Bool, Int
 from torch import Tensor
 from torch.utils.data import Dataset
 from transformers import PreTrainedTokenizerFast
@@ -58,24 +59,45 @@ def prompt_text(tokenizer: PreTrainedTokenizerFast, question: str, pictured: boo
 def encoded(
     tokenizer: PreTrainedTokenizerFast, image: Any | None, *turns: tuple[str, str]
 ) -> dict[str, Any]:
-    """One row: `input_ids`, `labels` (the answers and end tokens only), `image`.
+    """One row: the picture once, then every turn, each placed right behind the picture.
 
-    The picture stands in the first turn; its token as often as the picture has patches.
+    `input_ids`, `position_ids`, `labels` (the answers and end tokens only), `turn` (0 for what all
+    turns see, then from 1 on) and `image`.
     """
-    ids: list[int] = []
-    labels: list[int] = []
-    for place, (question, answer) in enumerate(turns):
-        text = prompt_text(tokenizer, question, pictured=image is not None and not place)
-        text = text.replace(IMAGE, " ".join([IMAGE] * GRID**2))
-        prompt = tokenizer(text, add_special_tokens=False)["input_ids"]
-        said = tokenizer(answer, add_special_tokens=False)["input_ids"] + [tokenizer.eos_token_id]
-        ids += prompt + said
-        labels += [IGNORED] * len(prompt) + said
-    return {"input_ids": ids, "labels": labels, "image": image}
+    shared: list[int] = []
+    rows: dict[str, list[int]] = {"input_ids": [], "position_ids": [], "labels": [], "turn": []}
+
+    def add(ids: list[int], labels: list[int], start: int, turn: int) -> None:
+        rows["input_ids"] += ids
+        rows["position_ids"] += range(start, start + len(ids))
+        rows["labels"] += labels
+        rows["turn"] += [turn] * len(ids)
+
+    for turn, (question, answer) in enumerate(turns, 1):
+        text = prompt_text(tokenizer, question, pictured=image is not None)
+        if image is not None:
+            before, text = text.split(IMAGE)
+            shared = shared or _ids(tokenizer, f"{before} {' '.join([IMAGE] * GRID**2)}")
+        if turn == 1:
+            add(shared, [IGNORED] * len(shared), 0, 0)
+        prompt = _ids(tokenizer, text)
+        said = [*_ids(tokenizer, answer), tokenizer.eos_token_id]
+        add(prompt + said, [IGNORED] * len(prompt) + said, len(shared), turn)
+    return {**rows, "image": image}
+
+
+def _ids(tokenizer: PreTrainedTokenizerFast, text: str) -> list[int]:
+    ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
+    return ids
 
 
 class Collator:
-    """Rows to a batch, padded on the right."""
+    """Rows to a batch, padded on the right.
+
+    Rows of one turn get the usual two-dimensional mask. Where a row has several, the mask says of
+    every pair of tokens whether one sees the other: those before it of its own turn and of the
+    picture. So every turn is asked as if alone, and the picture is read once.
+    """
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
         self.pad = tokenizer.pad_token_id
@@ -86,13 +108,20 @@ class Collator:
         def padded(key: str, value: int) -> Tensor:
             return torch.tensor([row[key] + [value] * (longest - len(row[key])) for row in rows])
 
-        ids = padded("input_ids", self.pad)
-        lengths = torch.tensor([len(row["input_ids"]) for row in rows])
+        turn = padded("turn", -1)
         batch = {
-            "input_ids": ids,
+            "input_ids": padded("input_ids", self.pad),
+            "position_ids": padded("position_ids", 0),
             "labels": padded("labels", IGNORED),
-            "attention_mask": (torch.arange(longest) < lengths[:, None]).long(),
+            "attention_mask": _visible(turn) if turn.max() > 1 else (turn >= 0).long(),
         }
         if pictures := [row["image"] for row in rows if row["image"] is not None]:
             batch["pixel_values"] = pixel_values(pictures)
         return batch
+
+
+def _visible(turn: Int[Tensor, "batch tokens"]) -> Bool[Tensor, "batch 1 tokens tokens"]:
+    """Whether the token of a row may look at the token of a column; padding sees itself."""
+    earlier = torch.ones(turn.shape[1], turn.shape[1], dtype=torch.bool).tril()
+    mine = turn[:, :, None] == turn[:, None, :]
+    return (earlier & (mine | (turn == 0)[:, None, :]))[:, None]

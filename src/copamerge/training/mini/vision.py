@@ -2,7 +2,7 @@
 
 Learning to see from answers alone does not work at this size within minutes (docs/log.md), so the
 tower first learns from labels that only made pictures have: name, colour, style and box of the
-thing on every patch.
+thing on every patch, and the ground.
 """
 
 from collections.abc import Mapping
@@ -18,13 +18,14 @@ from transformers import CLIPVisionModel
 
 from copamerge.suites.mini._made import Maker, made
 from copamerge.suites.mini.draw import HEADS, patch_labels
-from copamerge.suites.mini.lessons import LESSONS
+from copamerge.suites.mini.lessons import LESSONS, choices, facts
 from copamerge.training.mini.model import MEAN, SPREAD
 
 WEIGHTS = {
     "name": 1.0,
     "color": 1.0,
     "style": 0.3,
+    "ground": 0.3,
     "left": 0.5,
     "top": 0.5,
     "right": 0.5,
@@ -63,7 +64,7 @@ class Pictures(Dataset[dict[str, Any]]):
 
     def __init__(self, count: int, seed: int) -> None:
         self.count, self.seed = count, seed
-        self.makers: list[Maker] = [lesson for lesson in LESSONS if lesson.__name__ != "facts"]
+        self.makers: list[Maker] = [lesson for lesson in LESSONS if lesson not in (facts, choices)]
         self.shares = [LESSONS[lesson] for lesson in self.makers]
 
     def __len__(self) -> int:
@@ -75,7 +76,10 @@ class Pictures(Dataset[dict[str, Any]]):
             (maker,) = rng.choices(self.makers, self.shares)
             one = made(maker, maker.__name__, index, "train", self.seed)
             if one.canvas is not None:
-                return {"pixels": one.canvas.pixels, **patch_labels(one.canvas.things)}
+                return {
+                    "pixels": one.canvas.pixels,
+                    **patch_labels(one.canvas.things, one.canvas.ground),
+                }
             index += self.count
 
 

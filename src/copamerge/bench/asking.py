@@ -1,0 +1,85 @@
+"""Asking all models at once, and scoring what they said."""
+
+import shutil
+from collections.abc import Sequence
+from typing import Any
+
+from copamerge.bench.executors import Done, Job, answer_all, samples_of
+from copamerge.bench.metrics import MODES, Mode
+from copamerge.bench.score import Score, means, row, save_scores, score
+from copamerge.bench.setting import Model, Setting
+from copamerge.bench.units import Unit
+from copamerge.suites import Task
+
+UNDEFINED = "no adapter of its own was trained on this task"
+"""Why `individual` has no points on unseen tasks."""
+Jobs = dict[tuple[str, str], list[Job]]
+"""(model, task) -> its units."""
+
+
+def answered(setting: Setting, models: Sequence[Model]) -> tuple[Done, Jobs]:
+    jobs: Jobs = {}
+    for model in models:
+        if model.failed:
+            continue
+        for task in model.asked:
+            if task.name in model.adapters:
+                jobs[model.spec.name, task.name] = setting.jobs(
+                    task, model.adapters[task.name], split=setting.split, items=setting.items
+                )
+    done = answer_all(
+        [job for each in jobs.values() for job in each],
+        setting.executor,
+        setting.answers,
+        lambda n, total: setting.tell("answering", n, total),
+    )
+    return done, jobs
+
+
+def scored(setting: Setting, models: Sequence[Model], jobs: Jobs, done: Done) -> dict[str, Any]:
+    rows: list[dict[str, Any]] = []
+    averages: list[dict[str, Any]] = []
+    shutil.rmtree(setting.out / "scores", ignore_errors=True)
+    for i, model in enumerate(models):
+        name = model.spec.name
+        mine: list[dict[str, Any]] = []
+        seconds = 0.0
+        warnings = list(model.record["warnings"])
+        for task in model.asked:
+            pieces = jobs.get((name, task.name), [])
+            scored = score_of(task, pieces, done)
+            if scored:
+                save_scores(setting.out / "scores" / name, task.name, scored)
+            for piece in pieces:
+                if piece.unit.key in done.answers:
+                    seconds += done.answers[piece.unit.key].seconds
+                    warnings += done.answers[piece.unit.key].warnings
+                else:
+                    model.failed = model.failed or why(done, piece.unit)
+            reason = None if scored else " ".join(model.failed) or UNDEFINED
+            mine += [row(name, task, mode, setting.items, scored, reason) for mode in MODES]
+        rows += mine
+        averages += means(name, mine)
+        model.record["warnings"] = list(dict.fromkeys(warnings))
+        model.record["failed"] = "\n".join(model.failed) or None
+        if not model.failed:
+            model.record["answer_seconds"] = round(seconds, 4)
+        setting.tell("scoring", i + 1, len(models))
+    return {"rows": rows, "means": averages}
+
+
+def score_of(task: Task, pieces: Sequence[Job], done: Done) -> dict[Mode, Score] | None:
+    """The score of a task whose units are all answered."""
+    if not pieces or any(piece.unit.key not in done.answers for piece in pieces):
+        return None
+    found = [done.answers[piece.unit.key] for piece in pieces]
+    return score(
+        task,
+        [sample for piece in pieces for sample in samples_of(piece.unit)],
+        [id for answers in found for id in answers.ids],
+        [text for answers in found for text in answers.texts],
+    )
+
+
+def why(done: Done, unit: Unit) -> list[str]:
+    return list(done.failures.get(unit.adapter_digest, ["its samples were not answered"]))
