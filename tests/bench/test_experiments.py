@@ -8,6 +8,7 @@ import pytest
 from echo import Echo
 
 from copamerge.bench.engine import run_bench
+from copamerge.bench.entries import TITLES, Entry
 from copamerge.bench.executors import Local
 from copamerge.bench.experiments import (
     COMPARED,
@@ -15,11 +16,9 @@ from copamerge.bench.experiments import (
     EXPERIMENTS,
     PAPER_METHODS,
     RANKS,
-    TITLES,
-    Entry,
     experiment_named,
-    model_specs,
 )
+from copamerge.bench.placing import model_specs
 from copamerge.bench.specs import ModelSpec, check_specs
 from copamerge.bench.zoo import open_zoo, write_manifest
 from copamerge.errors import SuiteError

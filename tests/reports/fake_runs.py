@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from copamerge.bench.experiments import EXPERIMENTS, Entry
+from copamerge.bench.entries import Entry
+from copamerge.bench.experiments import EXPERIMENTS
 from copamerge.bench.metrics import METRICS
 from copamerge.bench.statistics import mean_standard_error, standard_error
 from copamerge.suites import suite_named

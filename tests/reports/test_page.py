@@ -10,7 +10,7 @@ import pytest
 from fake_runs import experiment_run, make_run
 from PIL import Image
 
-from copamerge.bench.experiments import Entry, merge_entry
+from copamerge.bench.entries import Entry, merge_entry
 from copamerge.reports import Run, open_run, write_report
 from copamerge.reports.page import commands
 

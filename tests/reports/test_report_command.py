@@ -266,7 +266,7 @@ def test_every_script_runs_an_experiment_that_there_is() -> None:
 
 
 def test_a_report_of_a_single_model_has_nothing_to_compare(tmp_path: Path) -> None:
-    from copamerge.bench.experiments import Entry
+    from copamerge.bench.entries import Entry
 
     path = make_run(tmp_path / "r", [Entry("mine", "adapter", "Mine")], items=5)
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from fake_runs import experiment_run, make_run
 
-from copamerge.bench.experiments import Entry, merge_entry
+from copamerge.bench.entries import Entry, merge_entry
 from copamerge.errors import SuiteError
 from copamerge.reports import Run, open_run, open_runs
 

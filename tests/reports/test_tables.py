@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from fake_runs import experiment_run, make_run
 
-from copamerge.bench.experiments import Entry, merge_entry
+from copamerge.bench.entries import Entry, merge_entry
 from copamerge.reports import Run, open_run
 from copamerge.reports.tables import (
     MISSING,

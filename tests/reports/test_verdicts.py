@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from fake_runs import make_run
 
-from copamerge.bench.experiments import Entry, merge_entry
+from copamerge.bench.entries import Entry, merge_entry
 from copamerge.bench.statistics import Comparison
 from copamerge.errors import SuiteError
 from copamerge.reports import Run, open_run

@@ -99,7 +99,7 @@ def run_bench(
         if specs is None:
             assert opened is not None
             if experiment:
-                from copamerge.bench.experiments import model_specs
+                from copamerge.bench.placing import model_specs
 
                 rows = model_specs(experiment, chosen, opened, adapter_set, beside=out)
                 specs = stack.enter_context(rows)

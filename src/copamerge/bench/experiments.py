@@ -1,80 +1,14 @@
 """The paper's tables and figures as lists of models to evaluate: data, without any model."""
 
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from copamerge.bench.specs import Kind, ModelSpec, ScaleRule
-from copamerge.bench.transforms import Half, Ramp, Spectral, write_transformed
-from copamerge.bench.zoo import Zoo
+from copamerge.bench.entries import REFERENCES, TITLES, Entry, Experiment, merge_entry
+from copamerge.bench.specs import ScaleRule
+from copamerge.bench.transforms import Half, Ramp
 from copamerge.errors import SuiteError, did_you_mean
 from copamerge.suites import Suite
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One model of an experiment, before anybody knows where a zoo is."""
-
-    name: str
-    """Unique in its experiment; names a folder."""
-    kind: Kind
-    """`zero-shot` is the base; `individual` answers each task with that task's own adapter, and
-    has no answer to an unseen one; `mtl` is the adapter trained on all seen tasks."""
-    title: str
-    """The row's label."""
-    method: str | None = None
-    """A merge method, for `merge` only."""
-    options: Mapping[str, Any] = field(default_factory=dict)
-    """The method's options that are not its defaults."""
-    scale_rule: ScaleRule = "published"
-    multiple: float = 1.0
-    """Multiplies the merged delta after the scale rule."""
-    adapters: tuple[str, ...] | None = None
-    """Seen tasks whose adapters are merged, in this order; None: all of the suite's."""
-    adapter_set: str | None = None
-    """The zoo's set of adapters that is merged; None: the run's."""
-    spectrum: Spectral | None = None
-    """What is done to the singular values of each adapter first."""
-    seed: int = 0
-    """Of the merge, for random methods."""
-    tasks: tuple[str, ...] | None = None
-    """Tasks it is asked; None: all."""
-    x: float | str | None = None
-    """Where it stands in a figure."""
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """One table or figure of the paper."""
-
-    name: str
-    source: str
-    """The paper's table or figure, or where else the idea is from."""
-    about: str
-    """What is varied, and what our reading of the paper is where it does not say."""
-    models: Callable[[Suite], tuple[Entry, ...]]
-    needs: str | None = None
-    """What the zoo has to hold beside base, adapters and MTL, and the command that makes it."""
-
-
-TITLES: Mapping[str, str] = MappingProxyType(
-    {
-        "task_arithmetic": "Task Arithmetic",
-        "dare": "DARE",
-        "ties": "TIES-Merging",
-        "pcb": "PCB-Merging",
-        "copa": "CoPA-Merging",
-        "robustmerge": "RobustMerge (released code)",
-        "mean": "Mean of the deltas",
-        "factor_linear": "PEFT linear",
-    }
-)
-"""Merge methods in the order of the paper's Table 2, ours of the repository after them."""
 
 PAPER_METHODS = ("task_arithmetic", "dare", "ties", "pcb", "copa")
 COMPARED = ("task_arithmetic", "ties", "copa")
@@ -103,20 +37,6 @@ _TWO_SIZES: tuple[tuple[ScaleRule, str, str], ...] = (
     ("norm_match", "-one-size", ", one size"),
 )
 """Pruning makes a delta smaller: with the method's own scale, and with that undone."""
-
-
-def merge_entry(method: str, **more: Any) -> Entry:
-    """A merge of all adapters by a method's defaults."""
-    given = {"name": method, "title": TITLES.get(method, method), **more}
-    return Entry(kind="merge", method=method, **given)
-
-
-REFERENCES = (
-    Entry("zero-shot", "zero-shot", "Zero-Shot"),
-    Entry("individual", "individual", "Individual"),
-    Entry("mtl", "mtl", "Traditional MTL"),
-)
-"""What merges are seen against: the first three rows of Table 2."""
 
 
 def table2(suite: Suite) -> tuple[Entry, ...]:
@@ -454,69 +374,3 @@ def experiment_named(name: str) -> Experiment:
             f"experiment {name!r}: there is none of that name{did_you_mean(name, EXPERIMENTS)}"
         )
     return EXPERIMENTS[name]
-
-
-@contextmanager
-def model_specs(
-    name: str, suite: Suite, zoo: Zoo, adapter_set: str, *, beside: Path
-) -> Iterator[tuple[ModelSpec, ...]]:
-    """The experiment's models as the engine takes them, made of this zoo's adapters.
-
-    Adapters whose singular values an experiment changes are written to a hidden folder next to
-    `beside` and are gone after the block: they are made in seconds, and always the same.
-
-    Raises:
-        SuiteError: no such experiment, or adapters that the zoo does not have, with the command
-            that makes them.
-    """
-    experiment = experiment_named(name)
-    entries = experiment.models(suite)
-    needed = {entry.adapter_set for entry in entries if entry.adapter_set}
-    if missing := sorted(needed - set(zoo.sets)):
-        how = f"; {experiment.needs}" if experiment.needs else ""
-        raise SuiteError(f"{zoo.path}: {name} needs {', '.join(missing)}, not there yet{how}")
-    beside.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{beside.name}.inputs-", dir=beside.parent))
-    try:
-        specs = (_spec(entry, suite, zoo, adapter_set, work) for entry in entries)
-        yield tuple(spec for spec in specs if spec is not None)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-
-
-def _spec(entry: Entry, suite: Suite, zoo: Zoo, adapter_set: str, work: Path) -> ModelSpec | None:
-    """None for the multi-task model of a zoo that has none."""
-    inputs: Mapping[str, Path] = {}
-    if entry.kind in ("individual", "merge"):
-        found = zoo.adapters(entry.adapter_set or adapter_set)
-        inputs = {task.name: found[task.name] for task in suite.tasks if task.name in found}
-    if entry.spectrum is not None:
-        inputs = _transformed(inputs, entry.spectrum, work)
-    if entry.kind == "mtl" and zoo.mtl is None:
-        return None
-    common: dict[str, Any] = {"kind": entry.kind, "tasks": entry.tasks, "x": entry.x}
-    if entry.kind == "individual":
-        common["adapter"] = inputs
-    elif entry.kind == "mtl":
-        common["adapter"] = zoo.mtl
-    elif entry.kind == "merge":
-        common |= {
-            "method": {"name": entry.method, **entry.options},
-            "recipe": {"seed": entry.seed},
-            "inputs": inputs,
-            "merges": entry.adapters,
-            "scale_rule": entry.scale_rule,
-            "multiple": entry.multiple,
-        }
-    return ModelSpec(entry.name, entry.title, **common)
-
-
-def _transformed(inputs: Mapping[str, Path], spectral: Spectral, work: Path) -> dict[str, Path]:
-    """The adapters with other singular values, each written once."""
-    found = {}
-    for task, path in inputs.items():
-        out = work / spectral.name / task
-        if not out.is_dir():
-            write_transformed(str(path), spectral, out)
-        found[task] = out
-    return found

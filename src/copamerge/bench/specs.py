@@ -101,7 +101,7 @@ def methods_as_published(names: Sequence[str] | None = None) -> list[ModelSpec]:
     Raises:
         RecipeError: unknown methods, all of them.
     """
-    from copamerge.bench.experiments import TITLES
+    from copamerge.bench.entries import TITLES
     from copamerge.methods import METHODS
 
     problems, specs = list[str](), []

@@ -49,7 +49,7 @@ class ModelRecord(_Read):
     @property
     def shown(self) -> str:
         """The title; a method's full name where the title is its name."""
-        from copamerge.bench.experiments import TITLES
+        from copamerge.bench.entries import TITLES
 
         return TITLES.get(self.title, self.title) if self.title == self.method else self.title
 
