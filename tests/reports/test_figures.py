@@ -11,8 +11,9 @@ from safetensors.torch import load_file, save_file
 
 from copamerge.bench.experiments import EXPERIMENTS
 from copamerge.errors import CopamergeError
-from copamerge.reports import Run, figures, open_run
-from copamerge.reports.figures import Drawn, draw, repeated, series
+from copamerge.reports import Run, figures, look, open_run
+from copamerge.reports.figures import Drawn, draw
+from copamerge.reports.series import mean_sd, repeated, series
 from copamerge.reports.spectra import multiples, spreads
 from makers import LAYERS, make_adapter
 
@@ -57,8 +58,8 @@ def test_every_figure_says_what_it_varies_and_what_the_paper_has(
 
 
 def test_a_style_differs_from_every_other_without_colour() -> None:
-    looks = [figures._look(i) for i in range(8)]
-    fills = [figures._fill(i) for i in range(8)]
+    looks = [look.look(i) for i in range(8)]
+    fills = [look.fill(i) for i in range(8)]
 
     assert len({look["marker"] for look in looks}) == 8
     assert len({fill["hatch"] for fill in fills}) == 8
@@ -109,8 +110,8 @@ def test_figure_6c_counts_runs_and_merge_seeds(tmp_path: Path, all_runs: dict[st
 
 
 def test_one_value_has_no_standard_deviation() -> None:
-    assert figures._mean_sd([3.0]) == (3.0, None)
-    assert figures._mean_sd([1.0, 3.0]) == (2.0, pytest.approx(2**0.5))
+    assert mean_sd([3.0]) == (3.0, None)
+    assert mean_sd([1.0, 3.0]) == (2.0, pytest.approx(2**0.5))
 
 
 def test_the_users_matplotlib_settings_are_left_alone(all_runs: dict[str, Run]) -> None:
