@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 out="${OUT:-runs/out}"
-bench=(copamerge bench mini --items "${ITEMS:-200}" --adapters "${ADAPTERS:-shared}" ${ZOO:+--zoo "$ZOO"})
+bench=(copamerge bench mini --items "${ITEMS:-200}" --adapters "${ADAPTERS:-shared}" ${ZOO:+--zoo "$ZOO"} --answers "$out/answers")
 # The figure is drawn from the zoo's adapters; a report is of a run, so here is a small one.
 "${bench[@]}" --experiment figure2b -o "$out/figure2c"
 copamerge report "$out/figure2c" -o "$out/report-figure2c" --overwrite

@@ -151,6 +151,30 @@ def test_a_wrong_word_is_a_sentence_with_a_suggestion(
     assert not (tmp_path / "run").exists()
 
 
+def test_evaluate_names_every_mistake_at_once(copamerge_cli: Cli, tmp_path: Path) -> None:
+    ran = copamerge_cli(
+        *("evaluate", "--suite", "minni", "--split", "tests", "--adapter", tmp_path / "none")
+    )
+
+    assert ran.code == 2
+    assert "suite 'minni'" in ran.err and "split 'tests'" in ran.err and "none" in ran.err
+    assert "Traceback" not in ran.err
+
+
+def test_runs_share_answers_where_asked(copamerge_cli: Cli, zoo: Path, tmp_path: Path) -> None:
+    words = ("bench", "mini", "--zoo", zoo, "--items", 2, "--tasks", "icons", "-q")
+    words = (*words, "--answers", tmp_path / "answers")
+
+    assert copamerge_cli(*words, "--methods", "mean", "-o", tmp_path / "one").code == 0
+    before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "answers").iterdir()}
+    assert copamerge_cli(*words, "--methods", "mean,copa", "-o", tmp_path / "two").code == 0
+    after = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "answers").iterdir()}
+
+    assert len(after) == len(before) + 1
+    assert before.items() <= after.items()
+    assert not (tmp_path / "two" / "answers").exists()
+
+
 def test_a_changed_zoo_file_is_named(copamerge_cli: Cli, plain_zoo: Path, tmp_path: Path) -> None:
     (plain_zoo / "base" / "config.json").write_text("{}")
 

@@ -433,5 +433,18 @@ def test_two_runs_can_share_their_answers(tmp_path: Path, plain_zoo: Path, echo:
     assert echo.asked == []
 
 
+def test_answers_of_unlike_machines_are_noted(tmp_path: Path, plain_zoo: Path, echo: Echo) -> None:
+    echo.versions = {"device": "cuda", "dtype": "bfloat16"}
+    one = bench(tmp_path / "one", plain_zoo, echo, answers=tmp_path / "shared")
+    echo.versions = {"device": "cpu", "dtype": "float32"}
+    two = bench(
+        tmp_path / "two", plain_zoo, echo, answers=tmp_path / "shared", methods=["mean", "copa"]
+    )
+
+    assert one.record["notes"] == []
+    (note,) = two.record["notes"]
+    assert note.startswith("answers of cpu float32 and cuda bfloat16 are mixed")
+
+
 def test_versions_never_raise() -> None:
     assert record.versions()["copamerge"]

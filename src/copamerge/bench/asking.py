@@ -33,7 +33,19 @@ def answered(setting: Setting, models: Sequence[Model]) -> tuple[Done, Jobs]:
         setting.answers,
         lambda n, total: setting.tell("answering", n, total),
     )
+    done.notes += _mixed(done)
     return done, jobs
+
+
+def _mixed(done: Done) -> list[str]:
+    """A note where answers come from unlike machines: low bits differ, and so a few answers."""
+    kinds = {
+        " ".join(said.versions[key] for key in ("device", "dtype") if key in said.versions)
+        for said in done.answers.values()
+    }
+    if len(kinds) < 2:
+        return []
+    return [f"answers of {' and '.join(sorted(kinds))} are mixed; a few may differ for that alone"]
 
 
 def scored(setting: Setting, models: Sequence[Model], jobs: Jobs, done: Done) -> dict[str, Any]:

@@ -6,11 +6,12 @@ and the choice of tasks count as given, so nothing here speaks of other seeds or
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from math import sqrt
 from typing import Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Float64
+from jaxtyping import Float, Float64, UInt8
 
 from copamerge.errors import CopamergeError
 
@@ -123,12 +124,11 @@ def mean_difference(tasks: Sequence[Paired], *, resamples: int = 2000, seed: int
     """
     _check_resamples(resamples)
     _check_tasks(tasks)
-    streams = np.random.SeedSequence(seed).spawn(2 * len(tasks))
     pairs = [_difference(task.a.mean(axis=0), task.b.mean(axis=0), task.combine) for task in tasks]
     drawn, swapped = np.zeros(resamples), np.zeros(resamples)
-    for task, draw, swap in zip(tasks, streams[::2], streams[1::2], strict=True):
-        drawn += _resampled(task, resamples, np.random.default_rng(draw)) / len(tasks)
-        swapped += _swapped(task, resamples, np.random.default_rng(swap)) / len(tasks)
+    for i, task in enumerate(tasks):
+        drawn += _resampled(task, _weights_of(seed, 2 * i, len(task.a), resamples)) / len(tasks)
+        swapped += _swapped(task, _coins_of(seed, 2 * i + 1, len(task.a), resamples)) / len(tasks)
     difference = float(np.mean(pairs))
     low, high = (float(x) for x in np.quantile(drawn, [LEVEL / 2, 1 - LEVEL / 2]))
     # Equal differences that were summed in another order differ in the last bits.
@@ -140,29 +140,49 @@ def mean_difference(tasks: Sequence[Paired], *, resamples: int = 2000, seed: int
 
 
 def _resampled(
-    task: Paired, resamples: int, rng: np.random.Generator
+    task: Paired, weights: Sequence[UInt8[np.ndarray, "_ n"]]
 ) -> Float64[np.ndarray, " resamples"]:
     """The difference on each resample of the items: one draw for both systems."""
     n = len(task.a)
+    parts = (part.astype(np.float64) for part in weights)
     return np.concatenate(
-        [
-            _difference(w @ task.a / n, w @ task.b / n, task.combine)
-            for w in _weights(n, resamples, rng)
-        ]
+        [_difference(w @ task.a / n, w @ task.b / n, task.combine) for w in parts]
     )
 
 
 def _swapped(
-    task: Paired, resamples: int, rng: np.random.Generator
+    task: Paired, coins: Sequence[UInt8[np.ndarray, "_ n"]]
 ) -> Float64[np.ndarray, " resamples"]:
     """The difference when the two systems' answers to an item change places, or not, by a coin."""
     n = len(task.a)
     a, b, move = task.a.mean(axis=0), task.b.mean(axis=0), task.b - task.a
-    moves = (
-        rng.integers(0, 2, size=(count, n)).astype(np.float64) @ move / n
-        for count in _counts(n, resamples)
-    )
+    moves = (part.astype(np.float64) @ move / n for part in coins)
     return np.concatenate([_difference(a + moved, b - moved, task.combine) for moved in moves])
+
+
+# A report compares many systems on the same items: what is drawn for one is drawn for all. A byte
+# a number: no item is drawn 256 times.
+@lru_cache(maxsize=32)
+def _weights_of(
+    seed: int, stream: int, n: int, resamples: int
+) -> tuple[UInt8[np.ndarray, "_ n"], ...]:
+    rng = _stream(seed, stream)
+    return tuple(w.astype(np.uint8) for w in _weights(n, resamples, rng))
+
+
+@lru_cache(maxsize=32)
+def _coins_of(
+    seed: int, stream: int, n: int, resamples: int
+) -> tuple[UInt8[np.ndarray, "_ n"], ...]:
+    rng = _stream(seed, stream)
+    return tuple(
+        rng.integers(0, 2, size=(count, n)).astype(np.uint8) for count in _counts(n, resamples)
+    )
+
+
+def _stream(seed: int, stream: int) -> np.random.Generator:
+    """Child `stream` of the seed."""
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(stream,)))
 
 
 def _weights(

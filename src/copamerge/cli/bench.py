@@ -47,6 +47,10 @@ def bench(
     zoo: Annotated[
         Path | None, typer.Option(help="Folder of the zoo.  [default: the one that ships]")
     ] = None,
+    answers: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the answers, which runs may share.  [default: OUT/answers]"),
+    ] = None,
     batch: Annotated[int, typer.Option(help="Samples answered at once; changes no answer.")] = 100,
     ray: Annotated[
         str | None,
@@ -89,6 +93,7 @@ def bench(
                 tasks=names_of(tasks),
                 scale_rule=scale_named(scale),
                 items_validation=items_validation,
+                answers=answers,
                 batch=batch,
                 ray=ray,
                 tell=lambda label, done, total: bar.update(done, total, label),

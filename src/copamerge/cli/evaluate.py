@@ -54,8 +54,8 @@ def evaluate(
 
     from copamerge.bench.engine import run_bench
 
+    specs = _checked(adapter or [], suite, tasks, split)
     needs("bench", *BENCH)
-    specs = _specs(adapter or [])
     with ExitStack() as stack:
         if out is None:
             place = Path(stack.enter_context(TemporaryDirectory())) / "run"
@@ -88,6 +88,31 @@ def evaluate(
         show_tasks(run)
     if any(model["failed"] for model in run.record["models"]):
         raise typer.Exit(2)
+
+
+def _checked(adapters: list[str], suite: str, tasks: str | None, split: str) -> "list[ModelSpec]":
+    """The rows of a run.
+
+    Raises:
+        CopamergeError: unknown suite, tasks or split, and what is no adapter; all of it.
+    """
+    from copamerge.errors import CopamergeError
+    from copamerge.suites import suite_named
+
+    specs: list[ModelSpec] = []
+    problems = []
+    for check in (
+        lambda: suite_named(suite).pick(names_of(tasks)),
+        lambda: split_named(split),
+        lambda: specs.extend(_specs(adapters)),
+    ):
+        try:
+            check()
+        except CopamergeError as error:
+            problems += error.problems
+    if problems:
+        raise CopamergeError(problems)
+    return specs
 
 
 def _specs(adapters: list[str]) -> "list[ModelSpec]":

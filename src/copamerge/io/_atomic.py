@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Protocol
 
 from copamerge.errors import OutputError
 
@@ -20,9 +21,33 @@ KEPT = "replaced"
 """Where a temporary sibling keeps the folder that is being replaced."""
 
 
+class Check(Protocol):
+    """Refuses a path that must not be written, such as `check_place`."""
+
+    def __call__(self, out: Path, *, overwrite: bool) -> None: ...
+
+
+def check_place(out: Path, *, overwrite: bool) -> None:
+    """Refuse a path that is taken, before any work is done.
+
+    With `overwrite` only an empty folder or one that an earlier merge wrote may be replaced.
+
+    Raises:
+        OutputError: the place is taken, or no folder can be made there.
+    """
+    try:
+        _check_place(out, overwrite)
+    except OSError as error:
+        raise OutputError(f"{out}: cannot be written here: {_reason(error)}") from None
+
+
 @contextlib.contextmanager
-def whole_folder(out: Path, *, overwrite: bool = False) -> Iterator[Path]:
+def whole_folder(
+    out: Path, *, overwrite: bool = False, check: Check = check_place
+) -> Iterator[Path]:
     """A temporary sibling of `out` that becomes `out` when the block ends without an error.
+
+    `check` decides whether the place may be written, or what is there replaced.
 
     Everything in it is flushed to disk before it is renamed. On an error, Ctrl-C included, the
     sibling is removed. A killed process cannot remove its own: the next merge to the same place
@@ -34,7 +59,7 @@ def whole_folder(out: Path, *, overwrite: bool = False) -> Iterator[Path]:
     asked, out = out, Path(os.path.abspath(out))  # noqa: PTH100 - `..` is resolved, links are not
     with contextlib.suppress(OSError):  # what cannot be swept is in nobody's way
         _sweep(out)
-    check_place(asked, overwrite=overwrite)
+    check(asked, overwrite=overwrite)
     above = _missing_above(out)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -80,20 +105,6 @@ def _replace(out: Path, temporary: Path) -> None:
         if lock is not None:
             os.close(lock)
         shutil.rmtree(aside, ignore_errors=True)
-
-
-def check_place(out: Path, *, overwrite: bool) -> None:
-    """Refuse a path that is taken, before any work is done.
-
-    With `overwrite` only an empty folder or one that an earlier merge wrote may be replaced.
-
-    Raises:
-        OutputError: the place is taken, or no folder can be made there.
-    """
-    try:
-        _check_place(out, overwrite)
-    except OSError as error:
-        raise OutputError(f"{out}: cannot be written here: {_reason(error)}") from None
 
 
 def _check_place(out: Path, overwrite: bool) -> None:

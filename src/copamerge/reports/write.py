@@ -1,14 +1,13 @@
 """The whole report as a folder: page, tables, figures; all of it, or nothing."""
 
 import json
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from copamerge._version import __version__
 from copamerge.errors import CopamergeError, OutputError
-from copamerge.io._atomic import MARK, _replace, check_place, whole_folder
+from copamerge.io._atomic import check_place, whole_folder
 from copamerge.reports.figures import FROM_RUNS, Drawn, draw
 from copamerge.reports.page import Page, Section, html, title
 from copamerge.reports.paper import CAVEAT
@@ -69,20 +68,8 @@ def write_report(
             else "no runs: give the folder that `copamerge bench` wrote"
         )
     page = _page(_in_order(runs), out, figures, resamples, _Counter(runs, figures, progress))
-    if not out.exists():
-        with whole_folder(out) as folder:
-            _write(folder, page)
-        return out / PAGE
-    # A name that the next report to the same place sweeps away, should this one be killed.
-    fresh = out.absolute().parent / f".{out.name}{MARK}newreprt"
-    shutil.rmtree(fresh, ignore_errors=True)
-    with whole_folder(fresh) as folder:
+    with whole_folder(out, overwrite=overwrite, check=check_report_place) as folder:
         _write(folder, page)
-    try:
-        _replace(out.absolute(), fresh)
-    except OSError as error:
-        shutil.rmtree(fresh, ignore_errors=True)
-        raise OutputError(f"{out}: cannot be replaced: {error.strerror or error}") from None
     return out / PAGE
 
 
