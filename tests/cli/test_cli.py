@@ -618,7 +618,11 @@ dtype: bfloat16
         ("linear", None, {"name": "task_arithmetic", "normalize": True}),
         ("linear", False, {"name": "task_arithmetic", "normalize": False}),
         ("task_arithmetic", None, {"name": "task_arithmetic", "normalize": False}),
-        ("ties", None, {"name": "ties", "combine": "mean", "divide": "weights"}),
+        (
+            "ties",
+            None,
+            {"name": "ties", "convention": "argsort", "combine": "mean", "divide": "weights"},
+        ),
         ("dare_linear", None, {"name": "dare", "then": "sum", "rescale": "l1"}),
         ("dare_ties", None, {"name": "dare", "then": "ties", "combine": "sum"}),
     ],

@@ -127,7 +127,13 @@ def _method(name: str, density: float, shared: Mapping[str, Any]) -> dict[str, A
     agreeing = {"combine": "mean", "divide": "weights"} if normalize else {"combine": "sum"}
     consensus = {"sign": "nonnegative", "vote": "weighted", **agreeing}
     if name == "ties":
-        return {"name": "ties", "density": density, "scale": scale, **consensus}
+        return {
+            "name": "ties",
+            "density": density,
+            "convention": "argsort",
+            "scale": scale,
+            **consensus,
+        }
     rescale = "l1" if shared.get("rescale", True) else "none"
     dare = {"name": "dare", "density": density, "scale": scale, "rescale": rescale}
     return {**dare, "then": "ties", **consensus} if name == "dare_ties" else dare
