@@ -5,7 +5,7 @@ import pytest
 from copamerge.bench.criteria import CAP, chance, judge
 from copamerge.suites.mini import MINI
 
-CHANCES = {task.name: 10.0 for task in MINI.unseen}
+CHANCES = {task.name: 10.0 for task in MINI.tasks}
 
 
 def points(zero=40.0, own=90.0, mtl=85.0, unseen=40.0):
@@ -45,6 +45,14 @@ def test_a_task_must_gain_fifteen_points_or_reach_95():
     assert "individual-own, classes" in missed(found)
     found["individual-own", "classes"] = 95.0
     assert "individual-own, classes" not in missed(found)
+
+
+def test_an_adapter_that_has_learned_the_commonest_answer_is_not_enough(monkeypatch):
+    found = points(zero=30.0)
+    found["individual-own", "science"] = 46.0
+    assert "individual-own, science, not by luck" not in missed(found)
+    monkeypatch.setitem(CHANCES, "science", 38.0)
+    assert missed(found) == {"individual-own, science, not by luck"}
 
 
 def test_captions_above_a_hundred_do_not_make_a_mean_good():
