@@ -56,6 +56,16 @@ SETTINGS = [
     {"name": "pcb", "ratio": 0.5, "space": "factors"},
     {"name": "pcb", "ratio": 0.5, "scope": "global"},
     {"name": "pcb", "ratio": 0.5, "scope": "global", "space": "factors"},
+    {"name": "tsv_m"},
+    {"name": "tsv_m", "keep": 2, "scale": 0.7},
+    {"name": "iso_c"},
+    {"name": "iso_c", "over": "side"},
+    {"name": "iso_cts"},
+    {"name": "iso_cts", "common": 0.4, "scale": 0.5},
+    {"name": "wudi"},
+    {"name": "wudi", "time": 3, "share": 0.3, "start": "mean"},
+    {"name": "wudi", "filter": "adaptive", "start": "zero"},
+    {"name": "wudi", "filter": "none"},
     {"name": "factor_linear"},
 ]
 

@@ -58,11 +58,11 @@ def test_every_figure_says_what_it_varies_and_what_the_paper_has(
 
 
 def test_a_style_differs_from_every_other_without_colour() -> None:
-    looks = [look.look(i) for i in range(8)]
-    fills = [look.fill(i) for i in range(8)]
+    looks = [look.look(i) for i in range(12)]
+    fills = [look.fill(i) for i in range(12)]
 
-    assert len({look["marker"] for look in looks}) == 8
-    assert len({fill["hatch"] for fill in fills}) == 8
+    assert len({look["marker"] for look in looks}) == 12
+    assert len({fill["hatch"] for fill in fills}) == 12
 
 
 def test_methods_of_one_figure_have_unlike_styles(all_runs: dict[str, Run]) -> None:

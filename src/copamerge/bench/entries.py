@@ -64,11 +64,15 @@ TITLES: Mapping[str, str] = MappingProxyType(
         "pcb": "PCB-Merging",
         "copa": "CoPA-Merging",
         "robustmerge": "RobustMerge (released code)",
+        "tsv_m": "TSV-M",
+        "iso_c": "Iso-C",
+        "iso_cts": "Iso-CTS",
+        "wudi": "SWUDI",
         "mean": "Mean of the deltas",
         "factor_linear": "PEFT linear",
     }
 )
-"""Merge methods in the order of the paper's Table 2, ours of the repository after them."""
+"""Merge methods in the order of the paper's Table 2, then those that it does not have."""
 
 
 def merge_entry(method: str, **more: Any) -> Entry:

@@ -9,11 +9,15 @@ from copamerge.methods._base import Law, MergeMethod
 from copamerge.methods.copa import Copa
 from copamerge.methods.dare import Dare
 from copamerge.methods.factor_linear import FactorLinear
+from copamerge.methods.iso_c import IsoC
+from copamerge.methods.iso_cts import IsoCts
 from copamerge.methods.mean import Mean
 from copamerge.methods.pcb import Pcb
 from copamerge.methods.robustmerge import RobustMerge
 from copamerge.methods.task_arithmetic import TaskArithmetic
 from copamerge.methods.ties import Ties
+from copamerge.methods.tsv_m import TsvM
+from copamerge.methods.wudi import Wudi
 from copamerge.registry import Registry
 
 __all__ = ["METHODS", "Law", "MergeMethod", "method_from"]
@@ -22,8 +26,22 @@ METHODS: Registry[MergeMethod] = Registry(
     "merge method",
     base=MergeMethod,
     group="copamerge.methods",
-    # In reading order: the paper, its released code, sums, element-wise rules, PEFT's linear.
-    builtin=[Copa, RobustMerge, TaskArithmetic, Mean, Ties, Dare, Pcb, FactorLinear],
+    # In reading order: the paper, its released code, sums, element-wise rules, spectral ones in
+    # core space, PEFT's linear.
+    builtin=[
+        Copa,
+        RobustMerge,
+        TaskArithmetic,
+        Mean,
+        Ties,
+        Dare,
+        Pcb,
+        TsvM,
+        IsoC,
+        IsoCts,
+        Wudi,
+        FactorLinear,
+    ],
 )
 
 

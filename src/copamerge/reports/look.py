@@ -13,20 +13,29 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito's colours, ordered so that neighbours differ in lightness too.
-COLORS = ("#0072B2", "#E69F00", "#000000", "#CC79A7", "#009E73", "#56B4E9", "#D55E00", "#7F7F7F")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "x")
+# Okabe and Ito's colours, ordered so that neighbours differ in lightness too; then four of Tol's.
+COLORS = (
+    *("#0072B2", "#E69F00", "#000000", "#CC79A7", "#009E73", "#56B4E9", "#D55E00", "#7F7F7F"),
+    *("#882255", "#999933", "#332288", "#44AA99"),
+)
+PALE = (
+    *("#9ecae1", "#fdd49e", "#bdbdbd", "#e7c6d9", "#a1d9c6", "#d6ecfa", "#f4b89a", "#e0e0e0"),
+    *("#d9a8bf", "#dcdcae", "#b9b4dc", "#b5e0da"),
+)
+"""Fills: hatches in the dark colour stay visible on them, in grey too."""
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "x", "<", "p", ">", "h")
 LINES: tuple[Any, ...] = (
-    "-",
-    "--",
-    "-.",
-    ":",
+    *("-", "--", "-.", ":"),
     (0, (5, 1)),
     (0, (3, 1, 1, 1)),
     (0, (1, 1)),
     (0, (9, 3)),
+    (0, (7, 1, 1, 1)),
+    (0, (2, 2)),
+    (0, (9, 1, 3, 1)),
+    (0, (3, 1, 1, 1, 1, 1)),
 )
-HATCHES = ("", "//", "..", "xx", "\\\\", "++", "oo", "--")
+HATCHES = ("", "//", "..", "xx", "\\\\", "++", "oo", "--", "||", "OO", "**", "/")
 LOOK: Any = {
     "svg.hashsalt": "copamerge",
     "svg.fonttype": "path",
@@ -66,11 +75,9 @@ def look(style: int) -> dict[str, Any]:
 
 
 def fill(style: int) -> dict[str, Any]:
-    # Pale fills: hatches in the dark colour stay visible, in grey too.
     i = style % len(COLORS)
-    pale = ("#9ecae1", "#fdd49e", "#bdbdbd", "#e7c6d9", "#a1d9c6", "#d6ecfa", "#f4b89a", "#e0e0e0")
     return {
-        "color": pale[i],
+        "color": PALE[i],
         "hatch": HATCHES[i],
         "edgecolor": "#222222",
         "linewidth": 0.7,

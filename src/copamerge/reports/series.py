@@ -18,6 +18,10 @@ STYLE_OF = {
     "mean": 6,
     "factor_linear": 7,
     "individual": 7,
+    "tsv_m": 8,
+    "iso_c": 9,
+    "iso_cts": 10,
+    "wudi": 11,
 }
 """The same method looks the same in every figure."""
 SHORT = {
@@ -26,6 +30,10 @@ SHORT = {
     "ties": "TIES",
     "dare": "DARE",
     "pcb": "PCB",
+    "tsv_m": "TSV-M",
+    "iso_c": "Iso-C",
+    "iso_cts": "Iso-CTS",
+    "wudi": "SWUDI",
     "robustmerge": "RobustMerge",
     "mean": "Mean",
     "factor_linear": "PEFT linear",

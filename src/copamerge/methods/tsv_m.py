@@ -1,0 +1,86 @@
+"""TSV-M: cut every adapter to its leading singular triples, then take them apart."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float, Float64
+from pydantic import Field
+from torch import Tensor
+
+from copamerge.core.delta import LowRank
+from copamerge.core.draws import Draws
+from copamerge.core.lora import FactorStack
+from copamerge.core.lowrank import core_of, polar, svd
+from copamerge.methods._base import Law, MergeMethod
+from copamerge.methods._steps import biases, total_weight
+
+
+def decorrelated(
+    deltas: Float64[Tensor, "n p q"], keep: int | None = None
+) -> Float64[Tensor, "p q"]:
+    """`polar([U_1 .. U_n]) diag(S_1 .. S_n) polar([V_1 .. V_n])^T` of the deltas' leading triples.
+
+    In any orthonormal bases the same: on the d_out x d_in deltas, or on their p x q cores.
+    """
+    if not len(deltas):
+        return deltas.sum(0)
+    triples = [svd(delta) for delta in deltas]
+    U = polar(torch.cat([triple.U[:, :keep] for triple in triples], dim=1))
+    V = polar(torch.cat([triple.Vt[:keep].mT for triple in triples], dim=1))
+    S = torch.cat([triple.S[:keep] for triple in triples])
+    return (U * S) @ V.mT
+
+
+class TsvM(MergeMethod):
+    """Sum of the adapters' singular triples, with all singular vectors made orthonormal together.
+
+    Exact from the factors, R = r_1 + ... + r_n. Where adapters share directions, the reference's
+    orthonormalisation fills up with arbitrary ones; here directions without energy are left out,
+    so that copies give the adapter itself.
+    """
+
+    name: ClassVar = "tsv_m"
+    source: ClassVar = "arXiv:2412.00081, algorithm 1; AntoAndGar/task_singular_vectors"
+    laws: ClassVar = frozenset(
+        {
+            Law.PERMUTATION,
+            Law.GAUGE,
+            Law.HOMOGENEITY,
+            Law.ODDNESS,
+            Law.COORDINATES,
+            Law.RANK_ORDER,
+            Law.OWN_RANK_ORDER,
+            Law.SIGN_FLIP,
+            Law.ROTATION,
+            Law.FACTOR_SCALE,
+            Law.RANK_BOUND,
+            Law.DETERMINISM,
+        }
+    )
+
+    keep: int | None = Field(default=None, ge=1)
+    """Leading singular triples kept of each adapter; by default all that it has. (The paper keeps
+    min(d_out, d_in) / n of a full matrix, which is more than an adapter has.)"""
+
+    scale: float = 1.0
+    """Multiplies the merged delta (the paper's alpha, 1 without validation data)."""
+
+    def merge(self, stack: FactorStack, draws: Draws) -> LowRank:
+        del draws
+        core = core_of(stack)
+        merged = self.scale * decorrelated(core.weighted(), self.keep)
+        return core.lift(merged, self.result_rank(stack.ranks))
+
+    def merge_bias(self, stack: FactorStack, draws: Draws) -> Float[Tensor, " d_out"]:
+        """The mean, as in the reference for everything that is not a matrix."""
+        del draws
+        return self.scale * (stack.weights @ biases(stack)) / total_weight(stack)
+
+    def result_rank(self, ranks: Sequence[int]) -> int:
+        return sum(ranks if self.keep is None else (min(r, self.keep) for r in ranks))
+
+    def promises(self) -> frozenset[Law]:
+        if self.scale == 1 and self.keep is None:
+            return self.laws | {Law.IDENTITY, Law.COPIES}
+        return self.laws
