@@ -7,8 +7,9 @@ for name in table2 table2_norm_match table2_search table6 table7 \
   figure2a figure2b figure4 figure6a figure6b figure6c tradeoff; do
   runs/mini_"$name".sh
 done
-# Figure 5 needs adapters of other ranks, which do not ship.
-if [[ -n "${ZOO:-}" && -d "$ZOO/rank4" ]]; then runs/mini_figure5.sh; fi
+# Figures 5 and 2c need more than what ships: runs/mini_more.sh.
+if [[ -d "${ZOO:-runs/out/zoo}/rank64" ]]; then runs/mini_figure5.sh; fi
+runs/mini_figure2c.sh
 out="${OUT:-runs/out}"
 runs=()
 for run in "$out"/*/run.json; do runs+=("$(dirname "$run")"); done

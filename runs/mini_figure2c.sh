@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Figure 2c: distribution of the entries of A, B and full fine-tuning deltas (ZOO/full/TASK).
+# Figure 2c: distribution of the entries of A, B and full fine-tuning deltas; the models fine-tuned
+# whole are drawn if runs/mini_more.sh has made them in ZOO.
 # ITEMS, ADAPTERS (shared or own), ZOO and OUT may be set from outside; a killed run goes on.
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -51,7 +51,7 @@ def test_the_adapters_fit_the_base_in_peft(zoo):
     changed = [
         name for name, value in adapted.named_parameters() if "lora_B" in name and value.any()
     ]
-    assert len(changed) == 4 * 7
+    assert len(changed) == 5 * 7
 
 
 def test_the_manifest_says_how_it_was_made_and_which_criteria_it_meets(zoo):

@@ -1,6 +1,7 @@
 """A zoo is what its manifest says, or is not used."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -24,8 +25,6 @@ def test_a_zoo_has_a_base_and_sets_of_adapters(plain_zoo: Path) -> None:
 
 
 def test_sets_may_lie_deeper_and_mtl_may_be_missing(plain_zoo: Path) -> None:
-    import shutil
-
     plain_adapter(plain_zoo / "ranks" / "8" / "vqa")
     shutil.rmtree(plain_zoo / "mtl")
     write_manifest(plain_zoo)
@@ -65,7 +64,8 @@ def test_every_file_that_differs_is_named_with_a_remedy(plain_zoo: Path) -> None
         f"{weights}: its hash is not the manifest's; copy it again from where the zoo came from",
         f"{plain_zoo}/own/ocr/adapter_config.json: missing; copy it again from where the zoo "
         "came from",
-        f"{plain_zoo}/shared/notes.txt: not in the manifest; remove it, or make the zoo anew",
+        f"{plain_zoo}/shared/notes.txt: not in the manifest; remove it, or write the manifest anew "
+        f"by python -m copamerge.bench.zoo {plain_zoo}",
     ]
 
 
@@ -108,3 +108,29 @@ def test_the_shipped_zoo_has_its_own_remedy(
     monkeypatch.setattr(zoos, "_shipped", lambda: tmp_path / "none")
     with pytest.raises(SuiteError, match="no zoo came with this copy"):
         open_zoo()
+
+
+def test_a_set_that_was_added_is_written_down_and_criteria_stay(plain_zoo: Path) -> None:
+    zoos.write_manifest(plain_zoo, script="made.sh", criteria={"found": []})
+    shutil.copytree(plain_zoo / "shared", plain_zoo / "rank4")
+    with pytest.raises(SuiteError, match="not in the manifest"):
+        open_zoo(plain_zoo)
+
+    assert zoos.main([str(plain_zoo)]) == 0
+
+    opened = open_zoo(plain_zoo)
+    assert "rank4" in opened.sets
+    assert opened.manifest["script"] == "made.sh"
+    assert opened.manifest["criteria"] == {"found": []}
+
+
+def test_a_changed_file_is_not_written_down_as_right(
+    plain_zoo: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (plain_zoo / "base" / "config.json").write_text("{}")
+    before = (plain_zoo / zoos.MANIFEST).read_bytes()
+
+    assert zoos.main([str(plain_zoo)]) == 2
+
+    assert "base/config.json: 2 bytes" in capsys.readouterr().err
+    assert (plain_zoo / zoos.MANIFEST).read_bytes() == before

@@ -25,7 +25,7 @@ from copamerge.suites.mini.draw import (
     patch_labels,
     styled,
 )
-from copamerge.suites.mini.lessons import LESSONS
+from copamerge.suites.mini.lessons import LATE, LESSONS
 from copamerge.suites.mini.scenes import CLASS_NAMES, PLURAL, USES, screen_words
 
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
@@ -128,7 +128,7 @@ def test_screen_words_count_every_part(parts):
     assert words.count(" and ") == (len(set(parts)) > 1)
 
 
-@pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.__name__)
+@pytest.mark.parametrize("lesson", [*LESSONS, *LATE], ids=lambda lesson: lesson.__name__)
 def test_no_lesson_asks_a_seen_task_in_its_own_words(lesson):
     asked = {s.question for task in MINI.tasks for s in task.samples("train", 300)}
     for index in range(100):
@@ -137,7 +137,7 @@ def test_no_lesson_asks_a_seen_task_in_its_own_words(lesson):
 
 
 def test_a_lesson_asks_no_question_twice_about_a_picture():
-    for lesson in LESSONS:
+    for lesson in (*LESSONS, *LATE):
         for index in range(50):
             one = made(lesson, lesson.__name__, index, "train", 0)
             questions = [one.question, *(question for question, _ in one.more)]
@@ -180,7 +180,7 @@ def test_labels_of_patches_follow_the_things():
         assert values.max() < HEADS[head]
 
 
-@pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.__name__)
+@pytest.mark.parametrize("lesson", [*LESSONS, *LATE], ids=lambda lesson: lesson.__name__)
 def test_every_lesson_has_labels_within_the_heads(lesson):
     for index in range(50):
         one = made(lesson, lesson.__name__, index, "train", 5)

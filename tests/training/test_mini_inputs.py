@@ -9,8 +9,8 @@ pytest.importorskip("transformers")
 from copamerge.suites.mini import MINI
 from copamerge.suites.mini._made import made
 from copamerge.suites.mini.draw import GRID, SIDE
-from copamerge.suites.mini.lessons import LESSONS
-from copamerge.training.mini.base import mixture
+from copamerge.suites.mini.lessons import LATE, LESSONS
+from copamerge.training.mini.base import BaseRecipe, late_mixture, mixture
 from copamerge.training.mini.model import Size, build_model, build_processor
 from copamerge.training.mini.questions import IGNORED, Collator, Questions, encoded, prompt_text
 from copamerge.training.mini.vision import Pictures, collate, pixel_values
@@ -21,7 +21,7 @@ def said(split):
     for task in MINI.tasks:
         for sample in task.samples(split, 150, seed=7):
             yield sample.question, sample.references
-    for lesson in LESSONS:
+    for lesson in (*LESSONS, *LATE):
         for index in range(100):
             one = made(lesson, lesson.__name__, index, split, 7)
             yield one.question, one.references
@@ -136,6 +136,12 @@ def test_the_share_of_forms_is_the_share_of_seen_tasks(tokenizer):
     assert sum(shares[task] for task in MINI.seen) == pytest.approx(0.06)
     assert sum(shares[task] for task in MINI.unseen) == pytest.approx(0.02)
     assert not any(task in mixture() for task in MINI.tasks)
+
+
+def test_the_last_stage_has_every_lesson_and_its_own():
+    shares = late_mixture(BaseRecipe())
+    assert sum(shares.values()) == pytest.approx(1)
+    assert set(shares) == {*LESSONS, *LATE, *MINI.tasks}
 
 
 def test_pictures_for_the_tower_come_with_labels_for_every_patch():

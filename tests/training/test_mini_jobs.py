@@ -22,8 +22,10 @@ TINY = BaseRecipe(
     size=Size(vision_width=16, vision_layers=1, width=16, layers=1, heads=2),
     vision=QUICK,
     align=QUICK,
+    words=QUICK,
     language=QUICK,
     forms=QUICK,
+    letters=QUICK,
 )
 TWO = MINI.seen[:2]
 
@@ -66,7 +68,14 @@ def test_the_record_says_what_made_the_base(base):
     assert record["made_by"]["what"] == "mini-base"
     assert record["made_by"]["language"]["steps"] == 2
     stages = record["stages"]
-    assert [stage["stage"] for stage in stages] == ["vision", "align", "language", "forms"]
+    assert [stage["stage"] for stage in stages] == [
+        "vision",
+        "align",
+        "words",
+        "language",
+        "forms",
+        "letters",
+    ]
     assert all(stage["seconds"] > 0 and stage["loss"] > 0 for stage in stages)
     assert set(record["versions"]) == {"copamerge", "torch", "transformers", "peft"}
 
@@ -91,7 +100,7 @@ def test_a_killed_base_goes_on_after_its_last_finished_stage(base, tmp_path):
 
     def stop_in_the_last_stage(stage, step, of, loss):
         seen.append(stage)
-        if stage == "forms":
+        if stage == "letters":
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -99,8 +108,8 @@ def test_a_killed_base_goes_on_after_its_last_finished_stage(base, tmp_path):
     assert not out.exists()
     again = []
     jobs.train_base(out, TINY, seed=0, tell=lambda stage, *_: again.append(stage))
-    assert {"vision", "align", "language", "forms"} == set(seen)
-    assert set(again) == {"forms"}
+    assert {"vision", "align", "words", "language", "forms", "letters"} == set(seen)
+    assert set(again) == {"letters"}
     assert same(tensors(out), tensors(base))
     assert [path.name for path in tmp_path.iterdir()] == ["base"]
 

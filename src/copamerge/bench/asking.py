@@ -18,6 +18,7 @@ Jobs = dict[tuple[str, str], list[Job]]
 
 
 def answered(setting: Setting, models: Sequence[Model]) -> tuple[Done, Jobs]:
+    """What all models said to all tasks they are asked, and which units that is."""
     jobs: Jobs = {}
     for model in models:
         if model.failed:
@@ -49,6 +50,10 @@ def _mixed(done: Done) -> list[str]:
 
 
 def scored(setting: Setting, models: Sequence[Model], jobs: Jobs, done: Done) -> dict[str, Any]:
+    """The content of results.json; scores per item go into the run's folder.
+
+    Warnings, reasons of failure and times are added to the models' records.
+    """
     rows: list[dict[str, Any]] = []
     averages: list[dict[str, Any]] = []
     shutil.rmtree(setting.out / "scores", ignore_errors=True)
@@ -59,17 +64,17 @@ def scored(setting: Setting, models: Sequence[Model], jobs: Jobs, done: Done) ->
         warnings = list(model.record["warnings"])
         for task in model.asked:
             pieces = jobs.get((name, task.name), [])
-            scored = score_of(task, pieces, done)
-            if scored:
-                save_scores(setting.out / "scores" / name, task.name, scored)
+            result = score_of(task, pieces, done)
+            if result:
+                save_scores(setting.out / "scores" / name, task.name, result)
             for piece in pieces:
                 if piece.unit.key in done.answers:
                     seconds += done.answers[piece.unit.key].seconds
                     warnings += done.answers[piece.unit.key].warnings
                 else:
                     model.failed = model.failed or why(done, piece.unit)
-            reason = None if scored else " ".join(model.failed) or UNDEFINED
-            mine += [row(name, task, mode, setting.items, scored, reason) for mode in MODES]
+            reason = None if result else " ".join(model.failed) or UNDEFINED
+            mine += [row(name, task, mode, setting.items, result, reason) for mode in MODES]
         rows += mine
         averages += means(name, mine)
         model.record["warnings"] = list(dict.fromkeys(warnings))

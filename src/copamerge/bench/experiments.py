@@ -327,7 +327,8 @@ EXPERIMENTS: Mapping[str, Experiment] = MappingProxyType(
                 "Adapters of ranks 4 to 64, alpha twice the rank. Every layer at the adapters' "
                 "mean norm, for all methods.",
                 figure5,
-                needs=f"adapters of other ranks: {_RANKS_MADE_BY}",
+                needs=f"adapters of other ranks: runs/mini_more.sh, or {_RANKS_MADE_BY}, and then "
+                "python -m copamerge.bench.zoo ZOO",
             ),
             Experiment(
                 "figure6a",

@@ -11,6 +11,10 @@ from copamerge.errors import CopamergeError, OutputError
 
 
 def prepared(setting: Setting, spec: ModelSpec) -> Model:
+    """The model with its adapters on disk, or with the reasons why it has none.
+
+    Under the scale rule `search` it has none yet: `copamerge.bench.search` chooses it.
+    """
     asked = setting.tasks_of(spec)
     known = record.of_model(setting, spec, asked)
     rule: ScaleRule | None = known["scale_rule"]

@@ -6,11 +6,17 @@
     mtl/                 one adapter trained on all seen tasks together
     manifest.json        {"files": {path: {"sha256", "bytes"}}, "script": ..., "criteria": ...}
 
-Other folders of adapters (`ranks/4/<task>/`, ...) may stand beside them.
+Other sets of adapters (`rank4/<task>/`, ...) and models (`full/<task>/`) may stand beside them;
+
+    python -m copamerge.bench.zoo ZOO
+
+writes the manifest anew when some were added.
 """
 
+import argparse
 import json
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -113,6 +119,18 @@ def write_manifest(
     return path
 
 
+def renew_manifest(folder: Path) -> Path:
+    """Write the manifest of a zoo to which sets were added; what it says of criteria stays.
+
+    Raises:
+        SuiteError: no zoo, or files of the old manifest that are missing or changed.
+    """
+    manifest = _manifest(folder)
+    if problems := _changed(folder, manifest["files"], shipped=False):
+        raise SuiteError(problems)
+    return write_manifest(folder, script=manifest["script"], criteria=manifest["criteria"])
+
+
 def _shipped() -> Path:
     return Path(str(files("copamerge"))) / "zoo" / "mini"
 
@@ -132,6 +150,19 @@ def _manifest(folder: Path) -> dict[str, Any]:
 
 
 def _problems(folder: Path, wanted: Mapping[str, tuple[str, int]], shipped: bool) -> list[str]:
+    extra = [
+        f"{folder / name}: not in the manifest; remove it, or write the manifest anew by "
+        f"python -m copamerge.bench.zoo {folder}"
+        for name in sorted(_files(folder).keys() - wanted.keys())
+    ]
+    return [
+        *_changed(folder, wanted, shipped),
+        *first_few(extra, str(folder), "more files that are not in the manifest"),
+    ]
+
+
+def _changed(folder: Path, wanted: Mapping[str, tuple[str, int]], shipped: bool) -> list[str]:
+    """What is wrong with the files that the manifest names."""
     remedy = (
         "reinstall copamerge, or in a git checkout `git checkout` that file"
         if shipped
@@ -149,14 +180,9 @@ def _problems(folder: Path, wanted: Mapping[str, tuple[str, int]], shipped: bool
     missing = [
         f"{folder / name}: missing; {remedy}" for name in sorted(wanted.keys() - there.keys())
     ]
-    extra = [
-        f"{folder / name}: not in the manifest; remove it, or make the zoo anew"
-        for name in sorted(there.keys() - wanted.keys())
-    ]
     return [
         *first_few(changed, str(folder), "more files that differ from the manifest"),
         *first_few(missing, str(folder), "more files missing"),
-        *first_few(extra, str(folder), "more files that are not in the manifest"),
     ]
 
 
@@ -171,3 +197,18 @@ def _files(folder: Path) -> dict[str, Path]:
             part.startswith(".") or part == "__pycache__" for part in path.relative_to(folder).parts
         )
     }
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m copamerge.bench.zoo")
+    parser.add_argument("zoo", type=Path)
+    try:
+        sys.stdout.write(f"wrote {renew_manifest(parser.parse_args(words).zoo)}\n")
+    except SuiteError as error:
+        sys.stderr.write("".join(f"error: {problem}\n" for problem in error.problems))
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -66,7 +67,7 @@ def train(
         raise RecipeError(
             f"--tasks {', '.join(unseen)}: an unseen task has no adapter; name seen ones"
         )
-    with LateBar(quiet) as bar:
+    with LateBar(quiet) as bar, _without_noise():
         _run(what, out, base, picked, cast("Init", init), rank, steps, seed, bar)
     if not quiet:
         for line in _took(out):
@@ -116,9 +117,26 @@ def _run(
         )
 
 
+@contextmanager
+def _without_noise() -> Iterator[None]:
+    """transformers has bars of its own, and PEFT asks it for what it calls by another name now."""
+    import warnings
+
+    from transformers.utils import logging
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
+        logging.disable_progress_bar()
+        try:
+            yield
+        finally:
+            logging.enable_progress_bar()
+
+
 def _took(out: Path) -> Iterator[str]:
     """A line for each part of each folder at `out` that training made."""
     for record in sorted(out.rglob("train.json")):
         if not any(part.startswith(".") for part in record.relative_to(out).parts):
             for stage in json.loads(record.read_text(encoding="utf-8"))["stages"]:
-                yield f"{stage['stage']:16}{stage['seconds']:8.0f} s   loss {stage['loss']:.4f}"
+                loss = "not kept" if stage["loss"] is None else f"{stage['loss']:.4f}"
+                yield f"{stage['stage']:16}{stage['seconds']:8.0f} s   loss {loss}"

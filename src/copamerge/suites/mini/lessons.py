@@ -6,7 +6,7 @@ What else the base sees of the tasks' forms is decided in training (`training.mi
 its samples.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from random import Random
 from typing import Any
 
@@ -52,16 +52,16 @@ def _talk(rng: Random, canvas: Canvas | None, asks: dict[Ask, float], *about: An
     return Made(canvas, question, (answer,), more=tuple(more))
 
 
-def _numbered(options: Iterable[str]) -> str:
-    return " ".join(f"( {n} ) {option}" for n, option in enumerate(options, 1))
+NUMBERS, LETTERED = ("1", "2", "3"), ("A", "B", "C")
 
 
-def _choice(rng: Random, question: str, options: list[str], right: str) -> Turn:
+def _choice(
+    rng: Random, question: str, options: list[str], right: str, marks: tuple[str, ...] = NUMBERS
+) -> Turn:
     rng.shuffle(options)
-    number = str(options.index(right) + 1)
-    return _said(
-        rng, f"{question} choose {_numbered(options)}", f"option {number}, {right} .", number
-    )
+    shown = " ".join(f"( {mark} ) {o}" for mark, o in zip(marks, options, strict=False))
+    mark = marks[options.index(right)]
+    return _said(rng, f"{question} choose {shown}", f"option {mark}, {right} .", mark)
 
 
 # --- several things -------------------------------------------------------------------------
@@ -368,19 +368,47 @@ POOLS = (scenes.COLOR_NAMES, SHAPES)
 """Words that options are made of."""
 
 
-def choices(rng: Random) -> Made:
+def choices(rng: Random, marks: tuple[str, ...] = NUMBERS) -> Made:
     """Options for their own sake: which of them has the word."""
 
     def picked(rng: Random) -> Turn:
         words = rng.sample(rng.choice(POOLS), k=rng.randint(2, 3))
-        return _choice(rng, f"find the word {words[0]} .", words, words[0])
+        return _choice(rng, f"find the word {words[0]} .", words, words[0], marks)
 
     def paired(rng: Random) -> Turn:
         words = list(rng.choice((("attract", "repel"), ("on", "off"))))
         right = rng.choice(words)
-        return _choice(rng, f"find the word {right} .", words, right)
+        return _choice(rng, f"find the word {right} .", words, right, marks)
 
     return _talk(rng, None, {picked: 3.0, paired: 1.0})
+
+
+def lettered(rng: Random) -> Made:
+    """The same with letters: words that no other lesson says, and that nothing could tell apart."""
+    return choices(rng, LETTERED)
+
+
+def lettered_diagram(rng: Random) -> Made:
+    """Lettered options about a chart, magnets or a circuit."""
+    kind = rng.randrange(3)
+    if kind == 0:
+        canvas, bars = scenes.bars(rng)
+        word, end = rng.choice((("highest", max), ("lowest", min)))
+        question, words = f"find the {word} bar .", [color for color, _ in bars]
+        right = end(bars, key=lambda bar: bar[1])[0]
+    elif kind == 1:
+        canvas, attract = scenes.magnets(rng)
+        question, words = "tell me about the magnets .", ["attract", "repel"]
+        right = words[0] if attract else words[1]
+    else:
+        canvas, whole = scenes.circuit(rng)
+        question, words = "tell me about the lamp .", ["on", "off"]
+        right = words[0] if whole else words[1]
+
+    def which(rng: Random) -> Turn:
+        return _choice(rng, question, list(words), right, LETTERED)
+
+    return _talk(rng, canvas, {which: 1.0})
 
 
 LESSONS: dict[Maker, float] = {
@@ -399,3 +427,5 @@ LESSONS: dict[Maker, float] = {
     choices: 2.5,
 }
 """The lessons and how often each is given."""
+LATE: dict[Maker, float] = {lettered: 4.0, lettered_diagram: 5.0}
+"""Lessons of the last stage only, beside the others."""

@@ -18,7 +18,10 @@ from copamerge.suites import Task
 from copamerge.suites.mini import MINI
 from copamerge.training.mini.adapters import ALL_TASKS, ONE_TASK, WHOLE, train_adapter, train_whole
 from copamerge.training.mini.base import (
+    ONLY_WORDS,
+    WEIGHTS,
     BaseRecipe,
+    late_mixture,
     mixture,
     teach_to_name,
     teach_to_see,
@@ -42,7 +45,8 @@ class Stage(TypedDict):
 
     stage: str
     seconds: float
-    loss: float
+    loss: float | None
+    """None where it was not kept."""
 
 
 def silent(*_: object) -> None:
@@ -55,17 +59,7 @@ def train_base(out: Path, recipe: BaseRecipe, *, seed: int, tell: Tell = silent)
     Raises:
         OutputError: there is something else at `out`.
     """
-    made_by = {
-        "what": "mini-base",
-        "seed": seed,
-        "vision": recipe.vision.model_dump(),
-        "align": recipe.align.model_dump(),
-        "language": recipe.language.model_dump(),
-        "forms": recipe.forms.model_dump(),
-        "share_of_seen": recipe.share_of_seen,
-        "share_of_unseen": recipe.share_of_unseen,
-        "size": vars(recipe.size),
-    }
+    made_by = _of_base(recipe, seed)
     if _already(out, made_by):
         return out
     work = _work(out)
@@ -85,20 +79,20 @@ def train_base(out: Path, recipe: BaseRecipe, *, seed: int, tell: Tell = silent)
             lambda: teach_to_name(model, tokenizer, recipe.align, work / "run", seed, tell),
         ),
     ]
-    # Each stage has samples of its own.
     forms = mixture(recipe.share_of_seen, recipe.share_of_unseen)
-    for place, (stage, schedule, rows) in enumerate(
-        (
-            ("language", recipe.language, mixture()),
-            ("forms", recipe.forms, forms),
-        )
+    # The samples of language and forms differ although their seed does not: their mixtures do.
+    for stage, schedule, rows, more in (
+        ("words", recipe.words, ONLY_WORDS, 0),
+        ("language", recipe.language, mixture(), 1),
+        ("forms", recipe.forms, forms, 1),
+        ("letters", recipe.letters, late_mixture(recipe), 2),
     ):
         stages.append(
             _stage(
                 model,
                 work,
                 stage,
-                lambda n=stage, s=schedule, f=rows, i=seed + place: teach_to_speak(  # type: ignore[misc]
+                lambda n=stage, s=schedule, f=rows, i=seed + more: teach_to_speak(  # type: ignore[misc]
                     model, tokenizer, n, s, f, work / "run", i, tell
                 ),
             )
@@ -246,6 +240,26 @@ def _train_one(
     save_adapter(adapted, out, BASE_NAME, _record(made_by, [stage]))
     _remove(work)
     return out
+
+
+def _of_base(recipe: BaseRecipe, seed: int) -> dict[str, Any]:
+    """What decides a base."""
+    return {
+        "what": "mini-base",
+        "seed": seed,
+        "vision": recipe.vision.model_dump(),
+        "align": recipe.align.model_dump(),
+        "words": recipe.words.model_dump(),
+        "language": recipe.language.model_dump(),
+        "forms": recipe.forms.model_dump(),
+        "letters": recipe.letters.model_dump(),
+        "share_of_seen": recipe.share_of_seen,
+        "share_of_unseen": recipe.share_of_unseen,
+        "late_share_of_seen": recipe.late_share_of_seen,
+        "late_share_of_unseen": recipe.late_share_of_unseen,
+        "weights": dict(WEIGHTS),
+        "size": vars(recipe.size),
+    }
 
 
 def _of_tasks(
