@@ -56,8 +56,8 @@ def least_interference(
     else:
         f = torch.ones_like(values)
     floor = values if filter == "none" else values.clamp(min=SMALLEST)
-    solved: Tensor = (D @ V * (f / floor)) @ V.mT
-    return start - (start @ V * f) @ V.mT + solved
+    merged: Tensor = start - (start @ V * f) @ V.mT + (D @ V * (f / floor)) @ V.mT
+    return merged
 
 
 class Wudi(MergeMethod):
