@@ -15,6 +15,10 @@ BUILT_IN = [
     "ties",
     "dare",
     "pcb",
+    "tsv_m",
+    "iso_c",
+    "iso_cts",
+    "wudi",
     "factor_linear",
 ]
 
