@@ -39,6 +39,25 @@ class Law(Enum):
     DETERMINISM = "the same seed gives the same result, bit for bit"
 
 
+OF_DELTAS = frozenset(
+    {
+        Law.PERMUTATION,
+        Law.GAUGE,
+        Law.HOMOGENEITY,
+        Law.ODDNESS,
+        Law.COORDINATES,
+        Law.RANK_ORDER,
+        Law.OWN_RANK_ORDER,
+        Law.SIGN_FLIP,
+        Law.ROTATION,
+        Law.FACTOR_SCALE,
+        Law.RANK_BOUND,
+        Law.DETERMINISM,
+    }
+)
+"""Laws of what depends on the deltas alone, in whatever orthonormal coordinates."""
+
+
 class MergeMethod(BaseModel, ABC):
     """Hyperparameters as fields, the mathematics as `merge`.
 

@@ -10,7 +10,7 @@ from copamerge.core.delta import LowRank
 from copamerge.core.draws import Draws
 from copamerge.core.lora import FactorStack
 from copamerge.core.lowrank import core_of, svd
-from copamerge.methods._base import Law, MergeMethod
+from copamerge.methods._base import OF_DELTAS, MergeMethod
 from copamerge.methods._steps import biases, total_weight
 
 
@@ -30,22 +30,7 @@ class IsoC(MergeMethod):
 
     name: ClassVar = "iso_c"
     source: ClassVar = "arXiv:2502.04959, algorithm 1; danielm1405/iso-merging"
-    laws: ClassVar = frozenset(
-        {
-            Law.PERMUTATION,
-            Law.GAUGE,
-            Law.HOMOGENEITY,
-            Law.ODDNESS,
-            Law.COORDINATES,
-            Law.RANK_ORDER,
-            Law.OWN_RANK_ORDER,
-            Law.SIGN_FLIP,
-            Law.ROTATION,
-            Law.FACTOR_SCALE,
-            Law.RANK_BOUND,
-            Law.DETERMINISM,
-        }
-    )
+    laws: ClassVar = OF_DELTAS
 
     over: Literal["rank", "side"] = "rank"
     """What the mean of the singular values is over: the `rank` of the sum, or the smaller `side`

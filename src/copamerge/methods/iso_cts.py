@@ -12,7 +12,7 @@ from copamerge.core.delta import LowRank
 from copamerge.core.draws import Draws
 from copamerge.core.lora import FactorStack
 from copamerge.core.lowrank import core_of, polar, svd
-from copamerge.methods._base import Law, MergeMethod
+from copamerge.methods._base import OF_DELTAS, MergeMethod
 from copamerge.methods._steps import biases, total_weight
 
 
@@ -52,22 +52,7 @@ class IsoCts(MergeMethod):
 
     name: ClassVar = "iso_cts"
     source: ClassVar = "arXiv:2502.04959, algorithm 2; danielm1405/iso-merging"
-    laws: ClassVar = frozenset(
-        {
-            Law.PERMUTATION,
-            Law.GAUGE,
-            Law.HOMOGENEITY,
-            Law.ODDNESS,
-            Law.COORDINATES,
-            Law.RANK_ORDER,
-            Law.OWN_RANK_ORDER,
-            Law.SIGN_FLIP,
-            Law.ROTATION,
-            Law.FACTOR_SCALE,
-            Law.RANK_BOUND,
-            Law.DETERMINISM,
-        }
-    )
+    laws: ClassVar = OF_DELTAS
 
     common: float = Field(default=0.8, ge=0, le=1)
     """Share of the directions that are common ones, in [0, 1] (the paper's 0.8)."""

@@ -9,7 +9,7 @@ from torch import Tensor
 from copamerge.core.delta import LowRank
 from copamerge.core.draws import Draws
 from copamerge.core.lora import FactorStack
-from copamerge.methods._base import Law, MergeMethod
+from copamerge.methods._base import OF_DELTAS, Law, MergeMethod
 from copamerge.methods._steps import biases, concatenate, total_weight
 
 
@@ -18,22 +18,7 @@ class TaskArithmetic(MergeMethod):
 
     name: ClassVar = "task_arithmetic"
     source: ClassVar = "arXiv:2212.04089, section 2"
-    laws: ClassVar = frozenset(
-        {
-            Law.PERMUTATION,
-            Law.GAUGE,
-            Law.HOMOGENEITY,
-            Law.ODDNESS,
-            Law.COORDINATES,
-            Law.RANK_ORDER,
-            Law.OWN_RANK_ORDER,
-            Law.SIGN_FLIP,
-            Law.ROTATION,
-            Law.FACTOR_SCALE,
-            Law.RANK_BOUND,
-            Law.DETERMINISM,
-        }
-    )
+    laws: ClassVar = OF_DELTAS
 
     scale: float = 1.0
     """Multiplies the merged delta (the paper's lambda, which it tunes on validation data; 1 is

@@ -12,7 +12,7 @@ from copamerge.core.delta import LowRank
 from copamerge.core.draws import Draws
 from copamerge.core.lora import FactorStack
 from copamerge.core.lowrank import core_of, polar, svd
-from copamerge.methods._base import Law, MergeMethod
+from copamerge.methods._base import OF_DELTAS, Law, MergeMethod
 from copamerge.methods._steps import biases, total_weight
 
 
@@ -42,22 +42,7 @@ class TsvM(MergeMethod):
 
     name: ClassVar = "tsv_m"
     source: ClassVar = "arXiv:2412.00081, algorithm 1; AntoAndGar/task_singular_vectors"
-    laws: ClassVar = frozenset(
-        {
-            Law.PERMUTATION,
-            Law.GAUGE,
-            Law.HOMOGENEITY,
-            Law.ODDNESS,
-            Law.COORDINATES,
-            Law.RANK_ORDER,
-            Law.OWN_RANK_ORDER,
-            Law.SIGN_FLIP,
-            Law.ROTATION,
-            Law.FACTOR_SCALE,
-            Law.RANK_BOUND,
-            Law.DETERMINISM,
-        }
-    )
+    laws: ClassVar = OF_DELTAS
 
     keep: int | None = Field(default=None, ge=1)
     """Leading singular triples kept of each adapter; by default all that it has. (The paper keeps

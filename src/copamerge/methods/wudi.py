@@ -13,7 +13,7 @@ from copamerge.core.delta import LowRank
 from copamerge.core.draws import Draws
 from copamerge.core.lora import FactorStack
 from copamerge.core.lowrank import NOISE, core_of
-from copamerge.methods._base import Law, MergeMethod, refuse_idle
+from copamerge.methods._base import OF_DELTAS, Law, MergeMethod, refuse_idle
 from copamerge.methods._steps import biases, total_weight
 
 Filter = Literal["spectral", "adaptive", "none"]
@@ -72,22 +72,7 @@ class Wudi(MergeMethod):
     source: ClassVar = (
         "arXiv:2503.08099; closed form and filters: arXiv:2606.07289, WalkerWorldPeace/MLLMerging"
     )
-    laws: ClassVar = frozenset(
-        {
-            Law.PERMUTATION,
-            Law.GAUGE,
-            Law.HOMOGENEITY,
-            Law.ODDNESS,
-            Law.COORDINATES,
-            Law.RANK_ORDER,
-            Law.OWN_RANK_ORDER,
-            Law.SIGN_FLIP,
-            Law.ROTATION,
-            Law.FACTOR_SCALE,
-            Law.RANK_BOUND,
-            Law.DETERMINISM,
-        }
-    )
+    laws: ClassVar = OF_DELTAS
 
     filter: Filter = "spectral"
     """How far the solution is followed: `spectral` less along directions that adapters hardly read
