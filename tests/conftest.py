@@ -15,7 +15,7 @@ from jaxtyping import install_import_hook
 install_import_hook(
     [
         f"copamerge.{package}"
-        for package in ("core", "methods", "bench.metrics", "bench.statistics")
+        for package in ("core", "methods", "analysis", "bench.metrics", "bench.statistics")
     ],
     "beartype.beartype",
 )

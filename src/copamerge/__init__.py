@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from copamerge._version import __version__
 
 if TYPE_CHECKING:
+    from copamerge.comparison import compare_methods as compare_methods
     from copamerge.errors import AdapterError as AdapterError
     from copamerge.errors import CopamergeError as CopamergeError
     from copamerge.errors import OutputError as OutputError
@@ -32,6 +33,7 @@ _HOMES = {
     "PlanError": "errors",
     "Recipe": "recipe",
     "RecipeError": "errors",
+    "compare_methods": "comparison",
     "inspect_adapters": "inspection",
     "load_recipe": "recipe",
     "merge": "merging",

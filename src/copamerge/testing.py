@@ -10,7 +10,7 @@ from torch import Tensor
 from copamerge.core.delta import Dense, LowRank
 from copamerge.core.draws import Draws
 from copamerge.core.lora import FactorStack
-from copamerge.methods import Law, MergeMethod
+from copamerge.methods import Composed, Law, MergeMethod, method_from
 from copamerge.methods._survey import surveyed
 
 __all__ = ["check_law", "check_method", "example_stacks", "surveyed"]
@@ -37,8 +37,7 @@ def check_method(method: MergeMethod) -> None:
     Raises:
         AssertionError: what went wrong, and on which stack.
     """
-    rebuilt = type(method).model_validate(_options(method))
-    _require(rebuilt == method, method, "does not survive a round trip through its dump")
+    _require(_rebuilt(method) == method, method, "does not survive a round trip through its dump")
     _require(method.promises() <= frozenset(Law), method, "promises something that is no law")
     for name, stack in example_stacks().items():
         refusal = method.refusal(stack.ranks)
@@ -409,10 +408,13 @@ def _tensors(stack: FactorStack) -> list[Tensor]:
     return tensors if stack.bias is None else [*tensors, stack.bias]
 
 
-def _options(method: MergeMethod) -> dict[str, object]:
+def _rebuilt(method: MergeMethod) -> MergeMethod:
     dump = method.model_dump()
-    _require(dump.pop("name", None) == method.name, method, "does not dump its name")
-    return dump
+    _require(dump.get("name") == method.called, method, "does not dump its name")
+    if isinstance(method, Composed):
+        return method_from(dump)
+    del dump["name"]
+    return type(method).model_validate(dump)
 
 
 def _require(holds: bool, method: MergeMethod, otherwise: str) -> None:

@@ -14,12 +14,20 @@ BUILT_IN = [
     "mean",
     "ties",
     "dare",
+    "della",
+    "breadcrumbs",
+    "sce",
     "pcb",
+    "emr",
     "tsv_m",
     "iso_c",
     "iso_cts",
     "wudi",
+    "dc_merge",
+    "svd",
+    "lego",
     "factor_linear",
+    "factor_sum",
 ]
 
 

@@ -40,13 +40,17 @@ def run() -> None:
     """Entry point: a user's mistake is a message and exit code 2, a bug of ours is a traceback."""
     from copamerge.cli import (  # noqa: F401 - they register themselves
         bench,
+        compare,
         demo,
         evaluate,
+        family,
         inspect,
+        learn,
         merge,
         methods,
         report,
         train,
+        tune,
     )
 
     try:

@@ -1,6 +1,7 @@
 """`copamerge evaluate`: adapters on a suite, in points."""
 
 import re
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,11 +11,12 @@ import typer
 from copamerge.cli._app import app
 from copamerge.cli._bar import LateBar
 from copamerge.cli._extras import BENCH, needs
-from copamerge.cli._names import short_names
+from copamerge.cli._names import plain, short_names
 from copamerge.cli._table import names_of, say_run, show_tasks
 
 if TYPE_CHECKING:
     from copamerge.bench.specs import ModelSpec
+    from copamerge.families import Family
     from copamerge.suites import Split
 
 
@@ -23,6 +25,12 @@ def evaluate(
     adapter: Annotated[
         list[str] | None,
         typer.Option(help="A PEFT folder or Hub id; repeatable. Without one: the base alone."),
+    ] = None,
+    family: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="A family; each task is asked of the member with its name, others are left out."
+        ),
     ] = None,
     suite: Annotated[str, typer.Option(help="What is asked.")] = "mini",
     base: Annotated[
@@ -49,14 +57,18 @@ def evaluate(
         bool, typer.Option("--quiet", "-q", help="Print errors and warnings only.")
     ] = False,
 ) -> None:
-    """Answer a suite's tasks with each --adapter on the base, and score the answers."""
+    """Answer a suite's tasks with each --adapter and --family on the base, and score them."""
     from tempfile import TemporaryDirectory
 
     from copamerge.bench.engine import run_bench
 
-    specs = _checked(adapter or [], suite, tasks, split)
+    specs, families = _checked(adapter or [], family or [], suite, tasks, split)
     needs("bench", *BENCH)
     with ExitStack() as stack:
+        if families:
+            # Taken in seconds, and always the same: what was answered is found again.
+            taken = Path(stack.enter_context(TemporaryDirectory()))
+            specs += _members(families, suite, names_of(tasks), taken)
         if out is None:
             place = Path(stack.enter_context(TemporaryDirectory())) / "run"
         else:
@@ -90,28 +102,89 @@ def evaluate(
         raise typer.Exit(2)
 
 
-def _checked(adapters: list[str], suite: str, tasks: str | None, split: str) -> "list[ModelSpec]":
-    """The rows of a run.
+def _checked(
+    adapters: list[str], families: list[Path], suite: str, tasks: str | None, split: str
+) -> "tuple[list[ModelSpec], list[Family]]":
+    """The rows of a run, those of families still to be taken.
 
     Raises:
-        CopamergeError: unknown suite, tasks or split, and what is no adapter; all of it.
+        CopamergeError: unknown suite, tasks or split, and what is no adapter or no family with a
+            member for a task; all of it.
     """
     from copamerge.errors import CopamergeError
     from copamerge.suites import suite_named
 
     specs: list[ModelSpec] = []
+    opened: list[Family] = []
     problems = []
     for check in (
         lambda: suite_named(suite).pick(names_of(tasks)),
         lambda: split_named(split),
-        lambda: specs.extend(_specs(adapters)),
+        lambda: specs.extend(_specs(adapters) if adapters or not families else []),
+        lambda: opened.extend(_opened(families, suite)),
     ):
         try:
             check()
         except CopamergeError as error:
             problems += error.problems
     if problems:
+        raise CopamergeError(dict.fromkeys(problems))
+    return specs, opened
+
+
+def _opened(folders: list[Path], suite: str) -> "list[Family]":
+    """
+    Raises:
+        CopamergeError: what is no family, or has no member that is called as a task; all of it.
+    """
+    from copamerge.errors import CopamergeError
+    from copamerge.families import Family, open_family
+    from copamerge.suites import suite_named
+
+    tasks = list(suite_named(suite).by_name)
+    problems, opened = list[str](), list[Family]()
+    for folder in folders:
+        try:
+            family = open_family(folder)
+        except CopamergeError as error:
+            problems += error.problems
+            continue
+        opened.append(family)
+        strays = [name for name in family.record.names if name not in tasks]
+        if len(strays) == len(family.record.members):
+            problems.append(
+                f"{folder}: no member is called as a task of the suite {suite!r} is "
+                f"({', '.join(tasks)}): name them so by `copamerge family make --names`"
+            )
+        elif strays:
+            typer.echo(
+                plain(f"note: {folder}: not asked, being no tasks: {', '.join(strays)}"), err=True
+            )
+    if len(set(folders)) < len(folders):
+        problems.append("--family: one of them is given twice; give each once")
+    if problems:
         raise CopamergeError(problems)
+    return opened
+
+
+def _members(
+    families: "list[Family]", suite: str, tasks: "Sequence[str] | None", place: Path
+) -> "list[ModelSpec]":
+    """One row for each family: every asked task with the member of its name, taken to `place`."""
+    from copamerge.bench.specs import ModelSpec
+    from copamerge.families import take_member
+    from copamerge.suites import suite_named
+
+    asked = [task.name for task in suite_named(suite).pick(tasks)]
+    full = [str(family.path) for family in families]
+    specs = []
+    for i, (short, family) in enumerate(zip(short_names(full), families, strict=True)):
+        adapters = {}
+        for task in asked:
+            if task in family.record.names:
+                adapters[task] = place / str(i) / task
+                take_member(family, task, adapters[task], dtype="float32")
+        specs.append(ModelSpec(_folder_name(short), full[i], kind="individual", adapter=adapters))
     return specs
 
 

@@ -64,18 +64,28 @@ class Core:
         return self.weights[:, None, None] * self.M
 
     def lift(self, X: Float64[Tensor, "p q"], rank: int) -> LowRank:
-        """`U X V^T` as factors of exactly `rank`, of which X may use fewer; the rest is zero.
+        """`U X V^T` as factors of exactly `rank`; see `lifted`."""
+        return lifted(self.U, X, self.V, rank)
 
-        The singular values are shared equally, so that both factors suit half precision.
-        """
-        P, S, Qt = svd(X)
-        k = min(len(S), rank)
-        root = S[:k].sqrt()
-        A = torch.zeros(rank, len(self.V), device=self.V.device)
-        B = torch.zeros(len(self.U), rank, device=self.U.device)
-        A[:k] = (root[:, None] * (Qt[:k] @ self.V.mT)).float()
-        B[:, :k] = (self.U @ P[:, :k] * root).float()
-        return LowRank(A=A, B=B)
+
+def lifted(
+    U: Float64[Tensor, "d_out p"],
+    X: Float64[Tensor, "p q"],
+    V: Float64[Tensor, "d_in q"],
+    rank: int,
+) -> LowRank:
+    """`U X V^T`, U and V orthonormal, as factors of exactly `rank`; what X does not use is zero.
+
+    The singular values are shared equally, so that both factors suit half precision.
+    """
+    P, S, Qt = svd(X)
+    k = min(len(S), rank)
+    root = S[:k].sqrt()
+    A = torch.zeros(rank, len(V), device=V.device)
+    B = torch.zeros(len(U), rank, device=U.device)
+    A[:k] = (root[:, None] * (Qt[:k] @ V.mT)).float()
+    B[:, :k] = (U @ P[:, :k] * root).float()
+    return LowRank(A=A, B=B)
 
 
 def core_of(stack: FactorStack) -> Core:

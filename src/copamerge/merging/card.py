@@ -43,7 +43,7 @@ def model_card(plan: Plan, report: MergeReport) -> str:
     licence, licence_note = _licence(plan.adapters)
     if licence:
         meta["license"] = licence
-    meta["tags"] = ["lora", "peft", "merge", "copamerge", plan.recipe.method.name]
+    meta["tags"] = ["lora", "peft", "merge", "copamerge", plan.recipe.method.called]
     if hub_base:
         meta["tags"].append(f"base_model:adapter:{hub_base}")
     lines = [
@@ -55,7 +55,7 @@ def model_card(plan: Plan, report: MergeReport) -> str:
         "",
         f"{len(report.inputs)} LoRA adapter{'s' * (len(report.inputs) > 1)} of "
         f"{_code(base) if base else 'one base model (its name was not given)'}, merged with "
-        f"copamerge {report.run.copamerge} (method {_code(plan.recipe.method.name)}), without "
+        f"copamerge {report.run.copamerge} (method {_code(plan.recipe.method.called)}), without "
         "training and without data.",
         "",
         "## Sources",

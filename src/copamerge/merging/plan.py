@@ -105,7 +105,7 @@ def plan(recipe: Recipe) -> Plan:
     warnings += recipe.method.cautions()
     if passes := recipe.method.passes():
         warnings.append(
-            f"{recipe.method.name} with these options looks at the whole model first: {passes} "
+            f"{recipe.method.called} with these options looks at the whole model first: {passes} "
             f"survey passes over all {len(layers)} layers come before the merge"
         )
     return Plan(
@@ -345,9 +345,9 @@ def _task_type(adapters: Sequence[Adapter], saved: SavedPlan, warnings: list[str
 def _rank_warnings(recipe: Recipe, layers: Sequence[LayerPlan]) -> list[str]:
     warnings = []
     unlike = sum(len(set(layer.ranks)) > 1 for layer in layers)
-    if unlike and recipe.method.name in ("copa", "robustmerge"):
+    if unlike and recipe.method.called in ("copa", "robustmerge"):
         warnings.append(
-            f"ranks differ in {unlike} layers: {recipe.method.name} compares rank index i only "
+            f"ranks differ in {unlike} layers: {recipe.method.called} compares rank index i only "
             "among the adapters that have it"
         )
     return warnings

@@ -83,6 +83,11 @@ class MergeMethod(BaseModel, ABC):
     random: ClassVar[bool] = False
     """Whether results depend on the seed, for some options at least; see `seeded`."""
 
+    @property
+    def called(self) -> str:
+        """What a recipe calls it."""
+        return self.name
+
     @abstractmethod
     def merge(self, stack: FactorStack, draws: Draws) -> WeightDelta:
         """The merged delta of one layer, exact: compression to a rank is not the method's job."""

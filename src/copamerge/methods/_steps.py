@@ -19,6 +19,7 @@ Vote = Literal["unweighted", "weighted"]
 Combine = Literal["mean", "sum", "max"]
 Divide = Literal["count", "weights"]
 Rescale = Literal["inverse", "l1", "none"]
+Extent = Literal["row", "tensor"]
 
 CROSS_TERMS = (
     "the rule runs on A and on B apart, so the result holds cross terms B_i A_j between adapters "
@@ -63,7 +64,7 @@ def elect_sign(
     """
     total = sum_of(xs)
     if rule == "nonnegative":
-        return torch.where(total >= 0, 1.0, -1.0)
+        return torch.where(total >= 0, 1.0, -1.0).to(total.dtype)
     signs = total.sign()
     if rule == "reference":
         if majority is None:
@@ -114,7 +115,7 @@ def disjoint_merge(
     if combine != "mean":
         return result
     # Weights of both signs can cancel to rounding noise; that is a sum of 0, not a divisor.
-    noise = 1e-6 * sum(map(abs, weights))
+    noise = 1e-6 * sum(map(abs, weights)) if min(weights) < 0 < max(weights) else 0.0
     return result.div_(torch.where(share.abs() > noise, share, 1.0))
 
 
@@ -259,6 +260,11 @@ def unlike_ranks(ranks: Sequence[int], what: str) -> str | None:
         return None
     listed = ", ".join(map(str, ranks))
     return f"{what} needs equal ranks, and these are {listed}"
+
+
+def lines(x: Float[Tensor, " *dims"], extent: Extent) -> Float[Tensor, "m k"]:
+    """The vectors within which entries are ranked: each row, or all of `x`; a bias is one row."""
+    return x.reshape(1, -1) if extent == "tensor" else x.reshape(-1, x.shape[-1])
 
 
 def mass_ratio(

@@ -14,7 +14,14 @@ from pydantic import (
 )
 
 from copamerge.core.delta import Energy
-from copamerge.methods import METHODS, MergeMethod, method_from
+from copamerge.methods import (
+    METHODS,
+    NAMED,
+    Composed,
+    MergeMethod,
+    method_from,
+    method_names,
+)
 from copamerge.recipe.schedule import Filter, Schedule
 
 Policy = Literal["error", "mean", "first", "drop"]
@@ -62,17 +69,38 @@ Rank = Annotated[
 
 
 def _method_schema() -> dict[str, Any]:
-    """A name, or a mapping of a name and that method's options."""
-    shapes: list[dict[str, Any]] = [{"enum": list(METHODS)}]
+    """A name, or a mapping of a name and that method's options, with those of a composition."""
+    around = Composed.model_json_schema()["properties"]
+    parts = {key: part for key, part in around.items() if key not in ("title", "rule")}
+    shapes: list[dict[str, Any]] = [{"enum": list(method_names())}]
     for name in METHODS:
-        options = METHODS[name].model_json_schema()
+        options = METHODS[name].model_json_schema().get("properties", {})
+        # Two words are of both: a number or a rule for the scale, a method's space or one around.
+        both = {key: {"anyOf": [options[key], parts[key]]} for key in options.keys() & parts.keys()}
+        for key in ("name", "rule"):
+            shapes.append(
+                {
+                    "type": "object",
+                    "description": (METHODS[name].__doc__ or name).splitlines()[0],
+                    "properties": {
+                        "name": {"const": name},
+                        "rule": {"const": name},
+                        **parts,
+                        **options,
+                        **dict(sorted(both.items())),
+                    },
+                    "required": [key],
+                    "additionalProperties": False,
+                }
+            )
+    for name, named in NAMED.items():
         shapes.append(
             {
                 "type": "object",
-                "description": (METHODS[name].__doc__ or name).splitlines()[0],
-                "properties": {"name": {"const": name}, **options.get("properties", {})},
+                "description": named.summary,
+                # Whatever its rule takes, and the rule can be another one.
+                "properties": {"name": {"const": name}, "rule": {"enum": list(METHODS)}},
                 "required": ["name"],
-                "additionalProperties": False,
             }
         )
     return {"anyOf": shapes}

@@ -1,0 +1,434 @@
+"""`copamerge compare`: every method on the same adapters, in one table."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from copamerge.cli._app import app
+from copamerge.cli._bar import LateBar
+from copamerge.cli._extras import BENCH, needs
+from copamerge.cli._names import plain, short_names
+from copamerge.cli._table import GROUPS, MODES, names_of, say_run
+from copamerge.cli.evaluate import split_named
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from copamerge.comparison import Comparison, Row
+    from copamerge.merging import MergedAdapter
+    from copamerge.recipe import Recipe
+
+FEW = 3
+"""Adapters up to which each has columns of its own."""
+
+
+@app.command()
+def compare(
+    adapters: Annotated[
+        list[str], typer.Argument(help="Folders, weights files or Hub ids, in order.")
+    ],
+    methods: Annotated[
+        str | None,
+        typer.Option(metavar="A,B", help="Merge methods, with their defaults.  [default: all]"),
+    ] = None,
+    weights: Annotated[
+        list[float] | None,
+        typer.Option(metavar="W1 W2 ...", help="One number per adapter; may be negative."),
+    ] = None,
+    rank: Annotated[
+        str | None,
+        typer.Option(help="full, max, a number, or energy=0.99.  [default: full]"),
+    ] = None,
+    within: Annotated[
+        float, typer.Option(help="Degrees up to which a direction counts as kept.")
+    ] = 45.0,
+    missing: Annotated[
+        str | None,
+        typer.Option(help="Layers an adapter lacks: zero, error or present.  [default: zero]"),
+    ] = None,
+    modules_to_save: Annotated[
+        str | None,
+        typer.Option(help="Full modules: mean, first, drop or error.  [default: error]"),
+    ] = None,
+    bias: Annotated[
+        str | None,
+        typer.Option(help="Trained base biases: mean, first, drop or error.  [default: error]"),
+    ] = None,
+    alpha: Annotated[
+        float | None, typer.Option(help="LoRA alpha, for weights without a config.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="For random methods.  [default: 0]")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    allow_different_bases: Annotated[
+        bool, typer.Option("--allow-different-bases", help="Merge although bases differ by name.")
+    ] = False,
+    allow_unmatched_targets: Annotated[
+        bool,
+        typer.Option("--allow-unmatched-targets", help="Accept targets that have no tensors."),
+    ] = False,
+    allow_unknown_config: Annotated[
+        bool,
+        typer.Option("--allow-unknown-config", help="Accept unknown options in adapter configs."),
+    ] = False,
+    suite: Annotated[
+        str | None, typer.Option(help="Ask every merge of this suite, as mini.  [default: none]")
+    ] = None,
+    base: Annotated[
+        Path | None,
+        typer.Option(help="With --suite: folder of the base model.  [default: the zoo's]"),
+    ] = None,
+    items: Annotated[int, typer.Option(help="With --suite: samples per task.")] = 1000,
+    split: Annotated[str, typer.Option(help="With --suite: test, validation or train.")] = "test",
+    tasks: Annotated[
+        str | None,
+        typer.Option(metavar="A,B", help="With --suite: only these tasks.  [default: all]"),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
+) -> None:
+    """Merge ADAPTERS by every method in memory, and show what each keeps and costs.
+
+    Nothing is written. Exit code 2 when no method could merge them.
+    """
+    from copamerge.comparison import check_methods, compare_methods, plan_common
+    from copamerge.errors import RecipeError
+    from copamerge.merging import resolve_device
+
+    problems: list[str] = []
+    overrides = {
+        "rank": rank,
+        "missing": missing,
+        "modules_to_save": modules_to_save,
+        "bias": bias,
+        "seed": seed,
+        "allow_different_bases": allow_different_bases or None,
+        "allow_unmatched_targets": allow_unmatched_targets or None,
+        "allow_unknown_config": allow_unknown_config or None,
+    }
+    given = {key: value for key, value in overrides.items() if value is not None}
+    names = names_of(methods)
+    if not 0 < within <= 90:
+        problems.append(f"--within {within:g}: expected degrees above 0 and up to 90")
+    with _collected(problems):
+        resolve_device(device)
+    if names is not None:
+        with _collected(problems):
+            check_methods(names)
+    if suite is None:
+        if base or tasks or items != 1000 or split != "test":
+            problems.append("--base, --items, --split and --tasks need --suite: nothing is asked")
+    else:
+        problems += _suite_problems(suite, split, tasks, items)
+    recipe = _recipe(adapters, weights, alpha, given, problems)
+    if recipe is not None:
+        with _collected(problems):
+            plan_common(recipe)
+    if problems or recipe is None:
+        raise RecipeError(dict.fromkeys(problems))
+    if suite is not None:
+        needs("bench", *BENCH)
+    with ExitStack() as stack:
+        bar = stack.enter_context(LateBar(as_json, "reading"))
+        place = None if suite is None else _place(stack)
+        try:
+            found = compare_methods(
+                recipe,
+                names,
+                within_degrees=within,
+                device=device,
+                then=None if place is None else _kept_in(place),
+                tell=lambda label, done, total: bar.update(done, total, label),
+            )
+            if suite is not None and place is not None:
+                found = _asked(
+                    found, place, bar, suite=suite, base=base, items=items, split=split, tasks=tasks
+                )
+        except KeyboardInterrupt:
+            typer.echo("interrupted; nothing was written", err=True)
+            raise typer.Exit(130) from None
+    if as_json:
+        typer.echo(found.model_dump_json(indent=2))
+    else:
+        _show(found)
+    _say_words(found)
+    ran = [row for row in found.rows if row.failed is None]
+    if not ran or (suite is not None and not any(row.points for row in ran)):
+        raise typer.Exit(2)
+
+
+# --- what is asked for ---------------------------------------------------------------------------
+
+
+@contextmanager
+def _collected(problems: list[str]) -> Iterator[None]:
+    from copamerge.errors import CopamergeError
+
+    try:
+        yield
+    except CopamergeError as error:
+        problems += error.problems
+
+
+def _recipe(
+    adapters: Sequence[str],
+    weights: Sequence[float] | None,
+    alpha: float | None,
+    given: dict[str, Any],
+    problems: list[str],
+) -> "Recipe | None":
+    from copamerge.recipe.load import read
+
+    if weights and len(weights) != len(adapters):
+        problems.append(
+            f"--weights: {len(weights)} given for {len(adapters)} adapters; give one for each"
+        )
+        weights = None
+    sources = [
+        {"adapter": name, "weight": weight, **({} if alpha is None else {"alpha": alpha})}
+        for name, weight in zip(adapters, weights or [1.0] * len(adapters), strict=True)
+    ]
+    return read({**given, "adapters": sources}, problems, typed=given)
+
+
+def _suite_problems(suite: str, split: str, tasks: str | None, items: int) -> list[str]:
+    from copamerge.suites import suite_named
+
+    problems: list[str] = []
+    with _collected(problems):
+        suite_named(suite).pick(names_of(tasks))
+    with _collected(problems):
+        split_named(split)
+    if items < 1:
+        problems.append(f"--items {items}: at least 1 is needed")
+    return problems
+
+
+# --- points --------------------------------------------------------------------------------------
+
+
+def _place(stack: ExitStack) -> Path:
+    from tempfile import TemporaryDirectory
+
+    return Path(stack.enter_context(TemporaryDirectory()))
+
+
+def _kept_in(place: Path) -> "Callable[[str, MergedAdapter], None]":
+    def keep(name: str, merged: "MergedAdapter") -> None:
+        merged.save_pretrained(place / "merged" / _folder(name))
+
+    return keep
+
+
+def _folder(name: str) -> str:
+    """A folder's name; one of its own for each method, whatever the names are made of."""
+    return (
+        name if name.replace("_", "").isalnum() and name.isascii() else f"0x{name.encode().hex()}"
+    )
+
+
+def _asked(
+    found: "Comparison",
+    place: Path,
+    bar: LateBar,
+    *,
+    suite: str,
+    base: Path | None,
+    items: int,
+    split: str,
+    tasks: str | None,
+) -> "Comparison":
+    """The comparison with what each merge scores on a suite."""
+    from copamerge.bench.engine import run_bench
+    from copamerge.bench.specs import ModelSpec
+    from copamerge.comparison import Points
+
+    merged = [row.name for row in found.rows if row.failed is None]
+    if not merged:
+        return found
+    run = run_bench(
+        place / "run",
+        [
+            ModelSpec(_folder(name), name, adapter=place / "merged" / _folder(name))
+            for name in merged
+        ],
+        suite=suite,
+        base=base,
+        items=items,
+        split=split_named(split),
+        tasks=names_of(tasks),
+        tell=lambda label, done, total: bar.update(done, total, label),
+    )
+    say_run(run, quiet=True)
+    failures = {model["title"]: model["failed"] for model in run.record["models"]}
+    means = run.results["means"]
+    rows = []
+    for row in found.rows:
+        if row.name in failures:
+            points = [
+                Points(group=x["group"], mode=x["mode"], points=x["points"], stderr=x["stderr"])
+                for x in means
+                if x["model"] == _folder(row.name)
+            ]
+            failed = failures[row.name]
+            update = {"points": None if failed else tuple(points), "unanswered": failed}
+            row = row.model_copy(update=update)
+        rows.append(row)
+    asked = {key: run.record[key] for key in ("suite", "split", "items", "seed", "tasks")}
+    return found.model_copy(update={"rows": tuple(rows), "suite": asked})
+
+
+# --- what is shown -------------------------------------------------------------------------------
+
+
+def _show(found: "Comparison") -> None:
+    ran = [row for row in found.rows if row.failed is None]
+    if ran:
+        _print(_overview(found))
+        typer.echo(LEGEND.format(f"{found.within_degrees:g}"))
+        if 1 < len(found.adapters) <= FEW:
+            typer.echo()
+            _print(_by_adapter(found))
+        elif len(found.adapters) > FEW:
+            typer.echo("Each adapter's own numbers: --json.")
+        if found.suite is not None:
+            typer.echo()
+            _print(_points(found))
+    for row in found.rows:
+        if row.failed is not None:
+            typer.echo(plain(f"{row.name}: no merge: {row.failed}"))
+
+
+LEGEND = """
+MB: memory added while merging. norm: of the merge, over the mean of the adapters'. The rest is
+over the adapters. cosine: of the merged delta to theirs. directions: share of an adapter's
+singular directions, by energy, that the merge sends within {} degrees of where the adapter does;
+gain: how strongly, 1 as in the adapter. interference: relative change of its delta on the space
+that it reads from, 1 as if it were gone; fitted: with the merge rescaled to suit the adapter."""
+
+
+def _overview(found: "Comparison") -> "Table":
+    table = _table("method")
+    for title in (
+        "s",
+        "MB",
+        "rank",
+        "energy\nkept",
+        "norm",
+        "cosine\nmean",
+        "\nmin",
+        "directions\nmean",
+        "\nmin",
+        "gain\nmean",
+        "interference\nmean",
+        "\nmax",
+        "\nfitted",
+    ):
+        table.add_column(title, justify="right")
+    for row in found.rows:
+        traces = row.traces
+        cosines = [x.cosine for x in traces]
+        kept = [x.preserved_energy for x in traces]
+        changed = [x.interference for x in traces]
+        table.add_row(
+            row.name,
+            _number(row.seconds, ".2f"),
+            _number(row.memory_mb, ".0f"),
+            "-" if row.rank is None else str(row.rank),
+            _share(row.energy_kept),
+            _number(row.norm_ratio, ".2f"),
+            _number(_mean(cosines), "+.2f"),
+            _number(min(_there(cosines), default=None), "+.2f"),
+            _number(_mean(kept), ".0%"),
+            _number(min(_there(kept), default=None), ".0%"),
+            _number(_mean([x.gain for x in traces]), ".2f"),
+            _number(_mean(changed), ".2f"),
+            _number(max(_there(changed), default=None), ".2f"),
+            _number(_mean([x.interference_rescaled for x in traces]), ".2f"),
+        )
+    return table
+
+
+def _by_adapter(found: "Comparison") -> "Table":
+    table = _table("method")
+    for title in ("cosine", "directions", "interference"):
+        for i, name in enumerate(short_names([one.adapter for one in found.adapters])):
+            table.add_column(f"{'' if i else title}\n{plain(name)}", justify="right")
+    for row in found.rows:
+        if row.failed is None:
+            table.add_row(
+                row.name,
+                *(_number(x.cosine, "+.3f") for x in row.traces),
+                *(_number(x.preserved_energy, ".0%") for x in row.traces),
+                *(_number(x.interference, ".3f") for x in row.traces),
+            )
+    return table
+
+
+def _points(found: "Comparison") -> "Table":
+    table = _table("points")
+    for group in GROUPS:
+        for mode in MODES:
+            table.add_column(f"{group}\n{mode}", justify="right")
+    for row in found.rows:
+        if row.failed is None:
+            table.add_row(
+                row.name, *(_score(row, group, mode) for group in GROUPS for mode in MODES)
+            )
+    return table
+
+
+def _score(row: "Row", group: str, mode: str) -> str:
+    for x in row.points or ():
+        if (x.group, x.mode) == (group, mode) and x.points is not None:
+            return f"{x.points:.1f}" + ("" if x.stderr is None else f" ± {x.stderr:.1f}")
+    return "-"
+
+
+def _say_words(found: "Comparison") -> None:
+    for warning in found.warnings:
+        typer.echo(f"warning: {plain(warning)}", err=True)
+    for row in found.rows:
+        for warning in row.warnings:
+            who = "" if warning.startswith(f"{row.name}:") else f"{row.name}: "
+            typer.echo(plain(f"warning: {who}{warning}"), err=True)
+
+
+def _there(values: Sequence[float | None]) -> list[float]:
+    return [value for value in values if value is not None]
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    there = _there(values)
+    return sum(there) / len(there) if there else None
+
+
+def _number(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)
+
+
+def _share(value: float | None) -> str:
+    """A share that looks whole only if it is, to six digits."""
+    if value is None:
+        return "-"
+    if value > 1 - 1e-6:
+        return "100%"
+    return f"{min(value, 0.999):.1%}"
+
+
+def _table(first: str) -> "Table":
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column(first)
+    return table
+
+
+def _print(table: "Table") -> None:
+    """Every cell on one line, however narrow the terminal is."""
+    from rich.console import Console
+
+    console = Console(highlight=False, markup=False, emoji=False)
+    wide = console.measure(table, options=console.options.update(max_width=10_000)).maximum
+    Console(highlight=False, markup=False, emoji=False, width=max(wide, console.width)).print(table)

@@ -1,0 +1,242 @@
+"""The model in the loop: answers' losses and entropies under whatever hangs on it."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from copamerge.bench.models import (
+    FOLD_UP_TO,
+    ONE_THREAD_UP_TO,
+    LlavaAnswerer,
+    _greedy,
+    _quiet,
+    _threads,
+    load_base,
+)
+from copamerge.errors import CopamergeError, SuiteError
+from copamerge.learn.questions import Questions
+from copamerge.suites import Sample
+
+
+def imported(name: str) -> Any:
+    """A library of the extra `learn`.
+
+    Raises:
+        CopamergeError: it is not installed.
+    """
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        raise CopamergeError(
+            f"{error.name} is not installed; pip install 'copamerge[learn]'"
+        ) from None
+
+
+class TextProcessor:
+    """A tokenizer in the form of a processor: what `LlavaAnswerer` asks of one, without pictures.
+
+    Without a chat template a prompt is what the user wrote.
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        self.tokenizer = tokenizer
+
+    def apply_chat_template(self, messages: Sequence[Mapping[str, Any]], **options: Any) -> str:
+        plain = [
+            {"role": one["role"], "content": "".join(part["text"] for part in one["content"])}
+            for one in messages
+        ]
+        if not self.tokenizer.chat_template:
+            return "\n".join(one["content"] for one in plain)
+        return str(self.tokenizer.apply_chat_template(plain, **options))
+
+    def __call__(self, *, text: list[str], images: None, **options: Any) -> Any:
+        assert images is None, "checked before anything is asked"
+        return self.tokenizer(text, **options)
+
+    def batch_decode(self, *given: Any, **options: Any) -> list[str]:
+        texts: list[str] = self.tokenizer.batch_decode(*given, **options)
+        return texts
+
+
+def load_model(folder: Path) -> LlavaAnswerer:
+    """A base in the LLaVA form as `load_base` does, or else any causal language model.
+
+    Raises:
+        SuiteError: transformers cannot load the folder.
+        CopamergeError: transformers or peft is not installed.
+    """
+    transformers = imported("transformers")
+    imported("peft")
+    imported("PIL")
+    if not (folder / "config.json").is_file():
+        raise SuiteError(
+            f"{folder}: not a model folder (no config.json in it); give the folder of a base "
+            "model that transformers saved"
+        )
+    gpu = torch.cuda.is_available()
+    with _quiet():
+        try:
+            config = transformers.AutoConfig.from_pretrained(folder)
+            if type(config) in transformers.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
+                return load_base(folder)
+            tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+            model, found = transformers.AutoModelForCausalLM.from_pretrained(
+                folder, dtype=torch.float32, output_loading_info=True
+            )
+            if gpu and sum(p.numel() for p in model.parameters()) > FOLD_UP_TO:
+                model = model.to(torch.bfloat16)
+        except Exception as error:  # whatever a damaged file makes transformers raise
+            if isinstance(error, CopamergeError):
+                raise
+            first = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
+            raise SuiteError(
+                f"{folder}: transformers cannot load this as a causal language model with its "
+                f"tokenizer: {first}"
+            ) from None
+    if absent := sorted(map(str, found["missing_keys"])):
+        raise SuiteError(
+            f"{folder}: its weights lack {len(absent)} tensors of the model (first: "
+            f"{absent[0]!r}); copy the folder again"
+        )
+    if tokenizer.eos_token_id is None:
+        raise SuiteError(f"{folder}: its tokenizer has no end token; add one to its config")
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    model = model.to("cuda" if gpu else "cpu").eval()
+    return LlavaAnswerer(model, TextProcessor(tokenizer), str(folder))
+
+
+def check_askable(model: LlavaAnswerer, questions: Sequence[Questions], *, answers: bool) -> None:
+    """Refuse questions this model cannot be asked, or learnt from.
+
+    Raises:
+        SuiteError: pictures for a model without eyes, or no answer where one is needed.
+    """
+    problems = []
+    for one in questions:
+        pictured = sum(sample.image is not None for sample in one.samples)
+        if pictured and isinstance(model.processor, TextProcessor):
+            problems.append(
+                f"{one.name}: {pictured} of its samples have an image, but {model.label} reads "
+                "text only; leave the images out, or give an image-text base"
+            )
+        mute = sum(not sample.references for sample in one.samples)
+        if mute and answers:
+            problems.append(f"{one.name}: {mute} of its samples have no answer; add it to each")
+    if problems:
+        raise SuiteError(problems)
+
+
+def unhurried(model: LlavaAnswerer) -> AbstractContextManager[None]:
+    """One CPU thread for a small model, as its answers are made; see `ONE_THREAD_UP_TO`."""
+    small = sum(parameter.numel() for parameter in model.model.parameters()) <= ONE_THREAD_UP_TO
+    return _threads(1 if small and model.model.device.type == "cpu" else None)
+
+
+# --- answers as tokens -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Prompts with answers behind them, padded on the right: every token keeps its position."""
+
+    inputs: Mapping[str, Tensor]
+    answer: Bool[Tensor, "items tokens"]
+    """Which tokens are an answer's."""
+
+
+def answer_tokens(model: LlavaAnswerer, text: str) -> Int[Tensor, " tokens"]:
+    """An answer as it is written, and the end token that closes it."""
+    tokenizer = model.processor.tokenizer
+    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    return torch.tensor([*ids, tokenizer.eos_token_id])
+
+
+@torch.no_grad()
+def generated_tokens(
+    model: LlavaAnswerer, samples: Sequence[Sample], max_new_tokens: int
+) -> list[Int[Tensor, " tokens"]]:
+    """What the model says greedily, up to its end token where it comes to one."""
+    settings = _greedy(model.model, model.processor)
+    with _quiet():
+        inputs = _on(model, model.inputs(samples))
+        said = model.model.generate(
+            **inputs, generation_config=settings, max_new_tokens=max_new_tokens
+        ).cpu()
+    stops = settings.eos_token_id
+    ends = torch.tensor(stops if isinstance(stops, list) else [stops])
+    answers = []
+    for row in said[:, inputs["input_ids"].shape[1] :]:
+        ended = torch.isin(row, ends).nonzero()
+        answers.append(row[: int(ended[0]) + 1] if len(ended) else row)
+    return answers
+
+
+def batch_of(
+    model: LlavaAnswerer, samples: Sequence[Sample], answers: Sequence[Int[Tensor, " tokens"]]
+) -> Batch:
+    """The samples' prompts, each with an answer behind it."""
+    with _quiet():
+        inputs = dict(model.inputs(samples))
+    left = zip(inputs["input_ids"], inputs["attention_mask"].bool(), strict=True)
+    prompts = [ids[mask] for ids, mask in left]
+    rows = [torch.cat([*pair]) for pair in zip(prompts, answers, strict=True)]
+    longest = max(map(len, rows))
+    tokens = torch.full((len(rows), longest), model.processor.tokenizer.pad_token_id)
+    mask, answer = torch.zeros_like(tokens), torch.zeros(tokens.shape, dtype=torch.bool)
+    for i, row in enumerate(rows):
+        tokens[i, : len(row)] = row
+        mask[i, : len(row)] = 1
+        answer[i, len(prompts[i]) : len(row)] = True
+    # Other inputs of one value a token (such as token types) are left to the model's defaults.
+    others = {k: v for k, v in inputs.items() if k not in ("input_ids", "attention_mask")}
+    kept = {k: v for k, v in others.items() if "pixel" in k or "image" in k}
+    whole = {"input_ids": tokens, "attention_mask": mask, **kept}
+    return Batch(_on(model, whole), answer.to(model.model.device))
+
+
+def _on(model: LlavaAnswerer, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    moved = {k: v.to(model.model.device) for k, v in inputs.items()}
+    if "pixel_values" in moved:
+        moved["pixel_values"] = moved["pixel_values"].to(model.model.dtype)
+    return moved
+
+
+def cross_entropies(model: LlavaAnswerer, batch: Batch) -> Float[Tensor, " items"]:
+    """For each item the mean over its answer's tokens of `-log p(token)`, in nats."""
+    logits = _before_answers(model, batch)
+    meant = batch.inputs["input_ids"][batch.answer]
+    return _means(torch.nn.functional.cross_entropy(logits, meant, reduction="none"), batch)
+
+
+def entropies(model: LlavaAnswerer, batch: Batch) -> Float[Tensor, " items"]:
+    """For each item the mean over its answer's tokens of the entropy of what could stand there.
+
+    That is `-sum_v p(v) log p(v)` over the vocabulary, in nats, given the prompt and the answer's
+    tokens before.
+    """
+    logs = _before_answers(model, batch).log_softmax(-1)
+    # 0 log 0 is 0, and so is its gradient: a token masked out by -inf adds nothing.
+    terms = torch.where(logs.isneginf(), 0.0, logs.exp() * logs.clamp(min=-1e4))
+    return _means(-terms.sum(-1), batch)
+
+
+def _before_answers(model: LlavaAnswerer, batch: Batch) -> Float[Tensor, "tokens words"]:
+    """The logits from which each answer token was to be chosen, items one after another."""
+    logits: Tensor = model.model(**batch.inputs, use_cache=False).logits
+    chosen = logits[:, :-1][batch.answer[:, 1:]]
+    return chosen if chosen.dtype == torch.float64 else chosen.float()
+
+
+def _means(values: Float[Tensor, " tokens"], batch: Batch) -> Float[Tensor, " items"]:
+    owners = batch.answer.nonzero()[:, 0]
+    total = values.new_zeros(len(batch.answer)).index_add(0, owners, values)
+    return total / batch.answer.sum(1)
