@@ -1,5 +1,6 @@
 """Who may import whom is a test, not advice (style: contracts in pyproject.toml)."""
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -25,3 +26,19 @@ def test_every_public_name_is_there():
     import copamerge
 
     assert all(getattr(copamerge, name) is not None for name in copamerge.__all__)
+
+
+def test_merge_methods_do_not_know_each_other(pytestconfig):
+    folder = pytestconfig.rootpath / "src/copamerge/methods"
+    together = {"__init__", "composed", "named"}
+    methods = {file.stem for file in folder.glob("*.py") if file.stem[0] != "_"} - together
+
+    for name in methods:
+        tree = ast.parse((folder / f"{name}.py").read_text(encoding="utf-8"))
+        known = {
+            node.module.removeprefix("copamerge.methods.")
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ImportFrom)
+            and (node.module or "").startswith("copamerge.methods")
+        }
+        assert all(module.startswith("_") for module in known), f"{name} imports {known}"

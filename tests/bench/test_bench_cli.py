@@ -109,7 +109,7 @@ def test_bench_merges_asks_and_writes(copamerge_cli: Cli, zoo: Path, tmp_path: P
 
 
 def test_every_method_runs(copamerge_cli: Cli, zoo: Path, tmp_path: Path) -> None:
-    from copamerge.methods import METHODS
+    from copamerge.bench.entries import TITLES
 
     words = ("bench", "mini", "--zoo", zoo, "--items", 2, "--tasks", "vqa", "-q")
 
@@ -117,7 +117,7 @@ def test_every_method_runs(copamerge_cli: Cli, zoo: Path, tmp_path: Path) -> Non
 
     assert (ran.code, ran.out, ran.err) == (0, "", "")
     record = json.loads((tmp_path / "run" / "run.json").read_text())
-    assert [x["name"] for x in record["models"]][3:] == list(METHODS)
+    assert [x["name"] for x in record["models"]][3:] == list(TITLES)
     assert not [x["failed"] for x in record["models"] if x["failed"]]
 
 

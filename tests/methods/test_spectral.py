@@ -35,7 +35,7 @@ def truncated(X):
     return U[:, :k], S[:k], Vt[:k]
 
 
-def oracle_tsv(taus, keep=None):
+def oracle_tsv(taus, keep=None, flatten=0.0):
     """Algorithm 1 of the paper, its polar factors without null directions."""
     parts = [truncated(tau) for tau in taus]
     U = np.concatenate([p[0][:, :keep] for p in parts], axis=1)
@@ -43,7 +43,7 @@ def oracle_tsv(taus, keep=None):
     S = np.concatenate([p[1][:keep] for p in parts])
     P, _, Qt = truncated(U)
     R, _, Tt = truncated(V)
-    return (P @ Qt) @ np.diag(S) @ (R @ Tt).T
+    return (P @ Qt) @ np.diag(S + flatten * (S.mean() - S)) @ (R @ Tt).T
 
 
 def oracle_iso(taus, side=False):
@@ -64,6 +64,16 @@ def test_tsv_m_is_the_papers_algorithm(ranks, keep):
 
     np.testing.assert_allclose(small.numpy(), wanted, atol=1e-10)
     np.testing.assert_allclose(whole.numpy(), wanted, atol=1e-10)
+    np.testing.assert_allclose((merged.B @ merged.A).numpy(), wanted, atol=1e-4)
+
+
+@pytest.mark.parametrize("flatten", [0.3, 1.0])
+def test_tsv_m_flattened(flatten):
+    stack = stack_of(1, 5, 2)
+
+    merged = method_from({"name": "tsv_m", "flatten": flatten}).merge(stack, DRAWS)
+
+    wanted = oracle_tsv(deltas(stack), flatten=flatten)
     np.testing.assert_allclose((merged.B @ merged.A).numpy(), wanted, atol=1e-4)
 
 

@@ -64,15 +64,31 @@ TITLES: Mapping[str, str] = MappingProxyType(
         "pcb": "PCB-Merging",
         "copa": "CoPA-Merging",
         "robustmerge": "RobustMerge (released code)",
+        "della": "DELLA",
+        "breadcrumbs": "Model Breadcrumbs",
+        "sce": "SCE",
+        "emr": "EMR-Merging (shared delta alone)",
+        "knots": "KnOTS-TIES",
+        "core": "Core-space TIES",
+        "ctm": "Compress-then-merge TIES",
+        "pico": "Pico, mean",
+        "ocap": "OCap, mean",
         "tsv_m": "TSV-M",
         "iso_c": "Iso-C",
         "iso_cts": "Iso-CTS",
         "wudi": "SWUDI",
+        "aswudi": "ASWUDI",
+        "dc_merge": "DC-Merge",
+        "svd": "PEFT svd",
+        "lego": "LoRA-LEGO",
         "mean": "Mean of the deltas",
         "factor_linear": "PEFT linear",
+        "factor_sum": "Sum of the factors (LoraHub at weights 1)",
     }
 )
-"""Merge methods in the order of the paper's Table 2, then those that it does not have."""
+"""Merge methods in the order of the paper's Table 2, then those that it does not have.
+
+`swudi` is not among them: it is `wudi` with its defaults."""
 
 
 def merge_entry(method: str, **more: Any) -> Entry:

@@ -96,18 +96,18 @@ def baselines(zoo: Zoo, adapter_set: str) -> list[ModelSpec]:
 
 
 def methods_as_published(names: Sequence[str] | None = None) -> list[ModelSpec]:
-    """One row per merge method with its defaults; None: every registered one.
+    """One row per merge method with its defaults; None: every one of the table.
 
     Raises:
         RecipeError: unknown methods, all of them.
     """
     from copamerge.bench.entries import TITLES
-    from copamerge.methods import METHODS
+    from copamerge.methods import method_from
 
     problems, specs = list[str](), []
-    for name in dict.fromkeys(METHODS if names is None else names):
+    for name in dict.fromkeys(TITLES if names is None else names):
         try:
-            METHODS[name]
+            method_from(name)
         except RecipeError as error:
             problems += error.problems
         specs.append(ModelSpec(name, TITLES.get(name, name), method=name))

@@ -56,16 +56,16 @@ class ModelRecord(_Read):
     @property
     def changed(self) -> dict[str, Any]:
         """The options that are not the method's defaults; all of them for an unknown method."""
-        from copamerge.methods import METHODS
+        from copamerge.methods import method_from
 
         try:
-            fields = METHODS[self.method or ""].model_fields
+            usual = method_from(self.method or "").model_dump(mode="json")
         except CopamergeError:
             return self.options or {}
         return {
             option: value
             for option, value in (self.options or {}).items()
-            if option not in fields or fields[option].default != value
+            if option not in usual or usual[option] != value
         }
 
 

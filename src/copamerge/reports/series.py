@@ -37,6 +37,20 @@ SHORT = {
     "robustmerge": "RobustMerge",
     "mean": "Mean",
     "factor_linear": "PEFT linear",
+    "della": "DELLA",
+    "breadcrumbs": "Breadcrumbs",
+    "sce": "SCE",
+    "emr": "EMR (shared)",
+    "knots": "KnOTS-TIES",
+    "core": "Core-TIES",
+    "ctm": "CtM-TIES",
+    "pico": "Pico",
+    "ocap": "OCap",
+    "aswudi": "ASWUDI",
+    "dc_merge": "DC-Merge",
+    "svd": "PEFT svd",
+    "lego": "LEGO",
+    "factor_sum": "Sum of factors",
 }
 
 
