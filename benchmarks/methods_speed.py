@@ -17,7 +17,7 @@ import subprocess
 import sys
 import time
 
-from merge_speed import LAYERS, N, OUT, PAGE, RANK, SHAPES, folders, make_data
+from merge_speed import LAYERS, OUT, PAGE, RANK, SHAPES, N, folders, make_data
 
 Q_PROJ = "layers.0.self_attn.q_proj"
 ENTRIES = LAYERS * sum(d_out * d_in for d_out, d_in in SHAPES.values())

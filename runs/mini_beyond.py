@@ -1,7 +1,7 @@
 """Data-free merges at equal terms: the whole curve along the scale, chosen and reported apart.
 
-    python runs/mini_beyond.py choose --seeds 1 2 3       # validation, writes runs/out/beyond/choose.json
-    python runs/mini_beyond.py report --seeds 4 5 6       # test, what `choose` found
+    python runs/mini_beyond.py choose --seeds 1 2 3    # validation; runs/out/beyond/choose.json
+    python runs/mini_beyond.py report --seeds 4 5 6    # test, what `choose` found
 
 Protocol: docs/beyond.md. Needs runs/out/seeds/shared<seed>/<task> (runs/mini_seeds.sh). A killed
 run goes on. One process per seed at a time; `--jobs 2` for two.

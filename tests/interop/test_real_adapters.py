@@ -20,6 +20,7 @@ from peft import LoraConfig, PeftModel
 from torch.nn.functional import conv1d
 
 import copamerge
+from copamerge.methods import method_names
 
 pytestmark = [
     pytest.mark.interop,
@@ -270,23 +271,34 @@ def test_merged_linear_is_what_peft_0_2_computed(real, tmp_path):
         assert_close(delta @ x, -0.5 * scaling * want, RTOL, layer)
 
 
-TWO_LAYERS = ("layer.3.attention.self.query", "layer.7.attention.self.value")
+FACTOR_WISE = ("factor_linear", "factor_sum")
+"""Methods that pair rank indices, so they refuse unlike ranks."""
 
 
-@pytest.mark.parametrize("method", list(copamerge.METHODS))
-def test_every_method_merges_real_adapters(method, real, base, tmp_path):
-    folders = real("roberta/portuguese-500", "roberta/portuguese-8610")
-    out = tmp_path / "out"
+@pytest.mark.parametrize(
+    "name", ["gpt2 domains", "dialogpt, ranks 8 and 16", "roberta, heads averaged"]
+)
+@pytest.mark.parametrize("method", list(method_names()))
+def test_every_method_merges_real_adapters(method, name, real, base, tmp_path):
+    group = GROUPS[name]
+    folders, out = real(*group.names), tmp_path / "out"
+    two = sorted(layers_of(folders[0]))[:2]
     # Weight 0 elsewhere: the dense methods need an SVD for every layer.
-    weight = [{"filter": name, "value": 0.5} for name in [*TWO_LAYERS, "classifier"]]
-    weight.append({"value": 0})
+    weight = [{"filter": layer, "value": 0.5} for layer in two]
+    weight += [{"filter": "classifier", "value": 0.5}, {"value": 0}]
+    weights = [weight] * len(folders)
 
-    report = merged_to(out, folders, method, [weight, weight], modules_to_save="mean")
+    if method in FACTOR_WISE and "ranks" in name:
+        with pytest.raises(copamerge.CopamergeError, match="needs equal ranks"):
+            merged_to(out, folders, method, weights, **group.recipe)
+        assert not out.exists()
+        return
+    report = merged_to(out, folders, method, weights, **group.recipe)
 
     assert_adds_up(report, folders, out)
-    assert [x.layer.removeprefix("roberta.encoder.") for x in report.layers] == list(TWO_LAYERS)
+    assert [x.layer for x in report.layers] == two
     assert all(x.norm > 0 for x in report.layers)
-    with attached(base("roberta, 5"), out) as model:
+    with attached(base(group.base), out) as model:
         assert_holds(model, out)
         assert bool(logits(model).isfinite().all())
 

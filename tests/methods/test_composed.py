@@ -62,8 +62,9 @@ def ties(density):
 @pytest.mark.parametrize("density", [0.3, 1.0])
 def test_ties_in_core_space(ranks, density):
     stack = stack_of(*ranks)
-    U = truncated(np.concatenate([B[:, :r] for B, r in zip(stack.B, ranks, strict=True)], 1))[0]
-    V = truncated(np.concatenate([A[:r].T for A, r in zip(stack.A, ranks, strict=True)], 1))[0]
+    Bs = [B[:, :r] for B, r in zip(stack.B.double().numpy(), ranks, strict=True)]
+    As = [A[:r].T for A, r in zip(stack.A.double().numpy(), ranks, strict=True)]
+    U, V = truncated(np.concatenate(Bs, 1))[0], truncated(np.concatenate(As, 1))[0]
     # Signs of singular vectors are anybody's choice; TIES commutes with them.
     wanted = U @ oracle_ties(U.T @ dense(stack) @ V, density) @ V.T
 
@@ -71,7 +72,7 @@ def test_ties_in_core_space(ranks, density):
     inside = ties(density)(view.stack).matrix
     merged = method_from({"rule": "ties", "space": "core", "density": density, "convention": "kth"})
 
-    np.testing.assert_allclose(core.U @ inside @ core.V.mT, wanted, atol=1e-5)
+    np.testing.assert_allclose(core.U @ inside @ core.V.mT, wanted, atol=1e-10)
     np.testing.assert_allclose(as_array(merged.merge(stack, DRAWS)), wanted, atol=1e-4)
 
 
@@ -141,6 +142,18 @@ def test_ctm_finds_the_common_subspaces(beta):
     assert found == pytest.approx(held, rel=1e-4)
     for tau, part in zip(taus, whole, strict=True):
         assert np.linalg.norm(part - P @ P.T @ tau @ Q @ Q.T) < 0.05 * np.linalg.norm(tau)
+
+
+@pytest.mark.parametrize("ranks", RANKS)
+def test_ctm_in_the_core_is_ctm_on_dense_deltas(ranks):
+    stack = stack_of(*ranks)
+    core, taus = core_of(stack), torch.from_numpy(dense(stack))
+
+    left, right = tucker(core.M, 3)
+    P, Q = tucker(taus, 3)
+
+    small = core.U @ left @ left.mT @ core.U.mT @ taus @ core.V @ right @ right.mT @ core.V.mT
+    np.testing.assert_allclose(small, P @ P.mT @ taus @ Q @ Q.mT, atol=1e-10)
 
 
 def test_a_tucker_step_never_loses_energy():
@@ -236,7 +249,9 @@ def test_pico_damps_what_is_shared():
     found = calibrated(stack, "pico")
     merged = as_array(method_from("pico").merge(stack, DRAWS))
 
+    exact = calibrated(replace(stack, A=stack.A.double(), B=stack.B.double()), "pico")
     np.testing.assert_allclose(found.B, B, atol=1e-5)
+    np.testing.assert_allclose(exact.B, B, atol=1e-10)
     np.testing.assert_allclose(merged, wanted, atol=1e-5)
     each = calibrated(stack, "pico_each")
     np.testing.assert_allclose(norms(each), norms(stack), rtol=1e-5)

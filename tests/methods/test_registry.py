@@ -104,9 +104,27 @@ def test_all_bad_options_are_told_at_once():
         method_from({"name": "ties", "density": 1.5, "sgin": "drop", "vote": "loud"})
 
     density, vote, sign = caught.value.problems
-    assert density == "method.density: Input should be less than or equal to 1 (got 1.5)"
-    assert vote.startswith("method.vote: Input should be 'unweighted' or 'weighted'")
+    assert density == "method.density: expected a number up to 1 (got 1.5)"
+    assert vote == "method.vote: expected 'unweighted' or 'weighted' (got 'loud')"
     assert sign == "method.sgin: ties has no option 'sgin'; did you mean 'sign'?"
+
+
+@pytest.mark.parametrize(
+    "name, option, value, told",
+    [
+        ("ties", "density", "much", "expected a number (got 'much')"),
+        ("ties", "density", -1, "expected a number "),
+        ("ties", "scale", "inf", "expected a finite number (got 'inf')"),
+        ("copa", "normalize", "perhaps", "expected true or false (got 'perhaps')"),
+        ("pcb", "density", 0, "expected a number "),
+    ],
+)
+def test_values_of_another_kind_are_told_in_our_words(name, option, value, told):
+    with pytest.raises(RecipeError) as caught:
+        method_from({"name": name, option: value})
+
+    (line,) = caught.value.problems
+    assert line.startswith(f"method.{option}: {told}") and "nput should be" not in line
 
 
 def test_options_that_do_nothing_together_are_told():

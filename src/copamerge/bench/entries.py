@@ -86,9 +86,17 @@ TITLES: Mapping[str, str] = MappingProxyType(
         "factor_sum": "Sum of the factors (LoraHub at weights 1)",
     }
 )
-"""Merge methods in the order of the paper's Table 2, then those that it does not have.
+"""Merge methods in the order of the paper's Table 2, then those that it does not have."""
 
-`swudi` is not among them: it is `wudi` with its defaults."""
+SYNONYMS = ("swudi",)
+"""Names of what another row already is: SWUDI is `wudi` with its defaults."""
+
+
+def table_rows() -> tuple[str, ...]:
+    """Every method of a table: those with a title, then what nobody has given one yet."""
+    from copamerge.methods import method_names
+
+    return tuple(dict.fromkeys([*TITLES, *(x for x in method_names() if x not in SYNONYMS)]))
 
 
 def merge_entry(method: str, **more: Any) -> Entry:

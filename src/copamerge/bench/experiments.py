@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from copamerge.bench.entries import REFERENCES, TITLES, Entry, Experiment, merge_entry
+from copamerge.bench.entries import REFERENCES, TITLES, Entry, Experiment, merge_entry, table_rows
 from copamerge.bench.specs import ScaleRule
 from copamerge.bench.transforms import Half, Ramp
 from copamerge.errors import SuiteError, did_you_mean
@@ -55,13 +55,13 @@ _TWO_SIZES: tuple[tuple[ScaleRule, str, str], ...] = (
 
 def table2(suite: Suite) -> tuple[Entry, ...]:
     """Every method at its published defaults."""
-    return (*REFERENCES, *(merge_entry(method) for method in TITLES))
+    return (*REFERENCES, *(merge_entry(method) for method in table_rows()))
 
 
 def _with_rule(rule: ScaleRule) -> Callable[[Suite], tuple[Entry, ...]]:
     def models(suite: Suite) -> tuple[Entry, ...]:
         # At one size for all, the mean is task arithmetic.
-        methods = [method for method in TITLES if method != "mean"]
+        methods = [method for method in table_rows() if method != "mean"]
         return (*REFERENCES, *(merge_entry(method, scale_rule=rule) for method in methods))
 
     return models

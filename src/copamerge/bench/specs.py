@@ -101,11 +101,11 @@ def methods_as_published(names: Sequence[str] | None = None) -> list[ModelSpec]:
     Raises:
         RecipeError: unknown methods, all of them.
     """
-    from copamerge.bench.entries import TITLES
+    from copamerge.bench.entries import TITLES, table_rows
     from copamerge.methods import method_from
 
     problems, specs = list[str](), []
-    for name in dict.fromkeys(TITLES if names is None else names):
+    for name in dict.fromkeys(table_rows() if names is None else names):
         try:
             method_from(name)
         except RecipeError as error:
