@@ -48,7 +48,9 @@ def first_few(problems: list[str], place: str, more: str, *, few: int = 3) -> li
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """`; did you mean 'ties'?`, or the list of what there is when nothing is close."""
-    known = sorted(known)
-    if close := get_close_matches(word, known, n=1, cutoff=0.5):
-        return f"; did you mean {close[0]!r}?"
+    known = sorted(set(known))
+    # Capital letters are no difference: TIES is ties.
+    spelt = {name.casefold(): name for name in known}
+    if close := get_close_matches(word.casefold(), spelt, n=1, cutoff=0.5):
+        return f"; did you mean {spelt[close[0]]!r}?"
     return f"; there are: {', '.join(known)}"

@@ -1,5 +1,6 @@
 """Every damaged or hostile adapter is refused in words, and nothing else happens."""
 
+import pickle
 import random
 
 import pytest
@@ -118,6 +119,8 @@ def test_an_untrained_adapter_is_named(tmp_path, copamerge_cli):
     for ran in (merged, inspected):
         assert ran.code == 0
         assert f"warning: {zero}: its delta is zero in every layer" in ran.err
+    assert "methods that average or normalise over adapters" in merged.err
+    assert "leave it out or give it weight 0" in merged.err
 
 
 def test_two_copies_of_one_adapter_are_named(tmp_path, copamerge_cli):
@@ -153,6 +156,25 @@ def test_bin_beside_safetensors_is_compared_and_the_used_one_named(
         assert ran.code == 0
         assert "adapter_model.safetensors is used; adapter_model.bin " + said in ran.err + ran.out
     assert _weights(tmp_path / "out") == _weights_of_merge(plain, tmp_path / "again")
+
+
+def test_torch_says_nothing_of_its_own_about_a_pickle(tmp_path, recwarn):
+    path = make_adapter(tmp_path / "bad", weights="bin")
+    (path / "adapter_model.bin").write_bytes(pickle.dumps(factors(), protocol=4))
+
+    with pytest.raises(AdapterError, match=r"adapter_model\.bin"):
+        copamerge.merge([path])
+
+    assert not recwarn.list
+
+
+def test_what_torch_says_of_a_torn_file_is_a_whole_sentence(tmp_path):
+    ATTACKS["truncated_bin"].make(tmp_path / "bad")
+
+    with pytest.raises(
+        AdapterError, match=r"failed finding central directory\); download it again"
+    ):
+        copamerge.merge([tmp_path / "bad"])
 
 
 def test_a_bin_beside_that_cannot_be_read_is_named(tmp_path, copamerge_cli):

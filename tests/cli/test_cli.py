@@ -5,6 +5,8 @@ import json
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 import torch
@@ -23,11 +25,16 @@ def pair(tmp_path):
     return make_adapter(tmp_path / "a"), make_adapter(tmp_path / "b", seed=1)
 
 
-def command(*words):
+def command(*words, stdout=None, stderr=None):
+    """Runs it in a process of its own; what it prints can go to a file instead."""
     code = "from copamerge.cli import run; run()"
-    return subprocess.run(
-        [sys.executable, "-c", code, *map(str, words)], capture_output=True, text=True, timeout=60
-    )
+    with ExitStack() as files:
+        out, err = (
+            files.enter_context(path.open("w")) if path else subprocess.PIPE
+            for path in (stdout, stderr)
+        )
+        words = [sys.executable, "-c", code, *map(str, words)]
+        return subprocess.run(words, stdout=out, stderr=err, text=True, timeout=60)
 
 
 # --- a process of its own ------------------------------------------------------------------------
@@ -83,6 +90,58 @@ def test_help_and_import_do_not_cost_torch(code):
     assert ran.returncode == 0, ran.stderr
 
 
+needs_a_full_device = pytest.mark.skipif(
+    not Path("/dev/full").exists(), reason="the system has no device that is always full"
+)
+
+
+@needs_a_full_device
+@pytest.mark.parametrize("more", [[], ["--json"]])
+def test_a_report_that_cannot_be_printed_is_a_sentence(tmp_path, more):
+    layers = {f"model.layers.{i}.self_attn.q_proj": (8, 6) for i in range(40)}
+    pair = [make_adapter(tmp_path / name, layers, seed=i) for i, name in enumerate("ab")]
+
+    ran = command("merge", *pair, "-o", tmp_path / "out", *more, stdout=Path("/dev/full"))
+
+    assert ran.returncode == 1
+    assert ran.stderr == (
+        "error: the report could not be printed (No space left on device); print it elsewhere\n"
+    )
+    assert (tmp_path / "out" / "merge.json").exists()
+
+
+@needs_a_full_device
+@pytest.mark.parametrize("words", [["methods"], ["methods", "--json"], ["--help"], ["--version"]])
+def test_any_command_may_be_unable_to_print(words):
+    ran = command(*words, stdout=Path("/dev/full"))
+
+    assert ran.returncode == 1 and len(ran.stderr.splitlines()) == 1
+    assert ran.stderr.startswith("error: the report could not be printed (No space left")
+
+
+@needs_a_full_device
+def test_errors_that_cannot_be_printed_end_quietly(tmp_path):
+    ran = command("merge", tmp_path / "nowhere", "-o", tmp_path / "out", stderr=Path("/dev/full"))
+
+    assert ran.returncode == 1 and ran.stdout == ""
+
+
+def test_an_error_of_the_system_that_is_not_about_printing_stays(copamerge_cli, monkeypatch):
+    def fail(*_, **__):
+        raise OSError("a bug of ours")
+
+    monkeypatch.setattr("copamerge.inspection.inspect_adapters", fail)
+
+    with pytest.raises(OSError, match="a bug of ours"):
+        copamerge_cli("inspect", "a")
+
+
+def test_help_says_what_a_recipe_keeps(copamerge_cli):
+    said = " ".join(copamerge_cli("merge", "--help").out.split())
+
+    assert "win over it (except adapters, --weights and --set without -m)" in said
+
+
 def test_ctrl_c_leaves_nothing(tmp_path, pair, copamerge_cli, untouched, monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt
@@ -99,10 +158,11 @@ def test_ctrl_c_leaves_nothing(tmp_path, pair, copamerge_cli, untouched, monkeyp
 
 BAD = {
     "unknown method": (["-m", "robust_merge"], "did you mean 'robustmerge'?"),
-    "method from nowhere": (["-m", "xyzzy"], "there are: copa, dare"),
+    "method from nowhere": (["-m", "xyzzy"], "; there are: "),
+    "capital letters": (["-m", "TIES"], "unknown merge method 'TIES'; did you mean 'ties'?"),
     "unknown option": (["-m", "ties", "--set", "densty=0.3"], "did you mean 'density'?"),
     "option of the default": (["--set", "lambda=2"], "copa has no option 'lambda'"),
-    "option out of range": (["-m", "ties", "--set", "density=1.5"], "less than or equal to 1"),
+    "option out of range": (["-m", "ties", "--set", "density=1.5"], "method.density: expected a number up to 1 (got '1.5')"),
     "option not a number": (["-m", "ties", "--set", "density=much"], "method.density"),
     "set without =": (["--set", "density"], "--set density: expected OPTION=VALUE, as in"),
     "set without a name": (["--set", "=3"], "expected OPTION=VALUE"),
@@ -110,7 +170,7 @@ BAD = {
     "set the name": (["-m", "copa", "--set", "name=ties"], "the method's name is given by -m"),
     "too few weights": (["--weights", "1"], "--weights: 1 given for 2 adapters; give one for each"),
     "too many weights": (["--weights", "1", "2", "3"], "--weights: 3 given for 2 adapters"),
-    "weights that are not finite": (["--weights", "1", "nan"], "adapters.1.weight: expected a"),
+    "weights that are not finite": (["--weights", "nan", "1"], "--weights: expected a finite number for each adapter (got nan)"),
     "all weights zero": (["--weights", "0", "0"], "every weight is 0: there is nothing to merge"),
     "rank": (["--rank", "many"], "--rank: expected full, max, a whole number or energy=SHARE"),
     "rank zero": (["--rank", "0"], "--rank: expected full, max, a whole number of at least 1"),
@@ -146,6 +206,8 @@ def test_what_is_not_understood_is_told(tmp_path, pair, copamerge_cli, untouched
         (["merge", "a", "--weights", "-o", "out"], "--weights: no number follows (got '-o')"),
         (["merge", "a", "b", "-o", "out", "--weights", "1,2"], "separated by spaces"),
         (["merge", "", "-o", "out"], "an adapter's name is empty"),
+        (["merge", "a", "-o", ""], "--out: the name is empty; say where to by -o FOLDER"),
+        (["merge", "a", "-o", "", "--dry-run"], "--out: the name is empty"),
         (["merge", "a\0b", "-o", "out"], "no such file or folder"),
         (["merge", "x" * 5000, "-o", "out"], "no such file or folder"),
         (["merge", "~nobody-here/x", "-o", "out"], "no such file or folder"),
@@ -163,6 +225,13 @@ def test_commands_that_lack_something(tmp_path, monkeypatch, copamerge_cli, word
 
     assert ran.code == 2 and told in ran.err and "Traceback" not in ran.err
     assert not any(tmp_path.iterdir())
+
+
+def test_no_name_is_offered_twice(copamerge_cli, pair):
+    said = copamerge_cli("merge", *pair, "-o", "out", "-m", "pcb", "--set", "qqqq=1").err
+
+    offered = said.strip().partition("; there are: ")[2].split(", ")
+    assert len(offered) == len(set(offered)) > 1
 
 
 def test_a_misspelt_folder_is_recognised(tmp_path, monkeypatch, copamerge_cli):
@@ -497,8 +566,9 @@ RECIPES = {
     "a word": ("adapters: a\n", "adapters: expected a list of adapters (got 'a')"),
     "a number": ("adapters: [a, 5]\n", "adapters.1: expected a name, or `adapter:` and `weight:`"),
     "no name": ("adapters: [{weight: 1}]\n", "adapters.0.adapter: missing; write folder, weights file"),
-    "weight": ("adapters: [{adapter: a, weight: heavy}]\n", "adapters.0.weight: expected a number, a gradient"),
-    "filter": ("adapters: [{adapter: a, weight: [{filtr: mlp, value: 1}]}]\n", "adapters.0.weight: expected a number"),
+    "weight not finite": ("adapters: [{adapter: a, weight: .nan}]\n", "adapters.0.weight: expected a finite number"),
+    "weight": ("adapters: [{adapter: a, weight: heavy}]\n", "adapters.0.weight: expected a finite number, a gradient"),
+    "filter": ("adapters: [{adapter: a, weight: [{filtr: mlp, value: 1}]}]\n", "adapters.0.weight: expected a finite number"),
     "seed": ("adapters: [a]\nseed: 1.5\n", "seed: expected a whole number (got 1.5)"),
     "flag": ("adapters: [a]\nallow_different_bases: perhaps\n", "expected true or false (got 'perhaps')"),
     "base": ("adapters: [a]\nbase_model: 5\n", "base_model: expected a text (got 5)"),

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -87,6 +88,25 @@ def test_a_replacement_that_was_killed_halfway_is_undone(tmp_path):
     assert (tmp_path / "out" / "merge.json").read_text() == "the old one"
 
 
+def test_what_came_there_meanwhile_is_not_replaced(tmp_path):
+    with pytest.raises(OutputError, match="out: already exists"), whole_folder(tmp_path / "out"):
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / "merge.json").write_text("another merge was faster")
+
+    assert names(tmp_path) == ["out"]
+    assert (tmp_path / "out" / "merge.json").read_text() == "another merge was faster"
+
+
+def test_notes_that_came_meanwhile_are_not_overwritten(tmp_path, pair):
+    copamerge.merge(pair).save_pretrained(tmp_path / "out")
+
+    with pytest.raises(OutputError, match=r"holds notes\.txt beside an earlier merge"):
+        with whole_folder(tmp_path / "out", overwrite=True):
+            (tmp_path / "out" / "notes.txt").write_text("years of work")
+
+    assert (tmp_path / "out" / "notes.txt").exists() and names(tmp_path) == ["a", "b", "out"]
+
+
 def test_permissions_are_a_users_own(tmp_path):
     with whole_folder(tmp_path / "out"):
         pass
@@ -141,7 +161,8 @@ def test_a_killed_merge_leaves_no_output_and_the_next_one_sweeps(tmp_path, pair,
     assert names(tmp_path) == ["a", "b", "out"]
 
 
-def test_ctrl_c_in_a_shell_cleans_up(tmp_path, pair, untouched):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_ctrl_c_and_polite_signals_clean_up(tmp_path, pair, untouched, number):
     untouched()
     code = (
         "import os, time\nfrom copamerge.io.write import AdapterWriter\n"
@@ -156,11 +177,48 @@ def test_ctrl_c_in_a_shell_cleans_up(tmp_path, pair, untouched):
     with process:
         assert process.stdout.readline() == b"writing\n"
         time.sleep(0.1)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         said = process.stderr.read().decode()
 
     assert process.returncode == 130
     assert "interrupted; nothing was written" in said and "Traceback" not in said
+
+
+def test_nohup_still_protects_a_merge(tmp_path, pair):
+    code = (
+        "import os, signal\nsignal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
+        "from copamerge.io.write import AdapterWriter\nverify = AdapterWriter.verify\n"
+        "def hung_up(self):\n    os.kill(os.getpid(), signal.SIGHUP)\n    verify(self)\n"
+        "AdapterWriter.verify = hung_up\n" + MERGE
+    )
+
+    ran = subprocess.run(
+        [sys.executable, "-c", code, "merge", *map(str, pair), "-o", str(tmp_path / "out")],
+        capture_output=True,
+        timeout=60,
+    )
+
+    assert ran.returncode == 0 and (tmp_path / "out" / "merge.json").exists()
+
+
+def test_a_command_gives_the_signals_back(tmp_path, pair, copamerge_cli):
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGHUP)
+
+    copamerge_cli("merge", *pair, "-o", tmp_path / "out")
+    copamerge_cli("merge", "nowhere", "-o", tmp_path / "out")
+
+    assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGHUP)) == before
+
+
+def test_a_command_runs_in_any_thread(tmp_path, pair, copamerge_cli):
+    ran = []
+    words = ("merge", *pair, "-o", tmp_path / "out")
+
+    thread = threading.Thread(target=lambda: ran.append(copamerge_cli(*words)))
+    thread.start()
+    thread.join()
+
+    assert ran[0].code == 0
 
 
 # --- the disk ------------------------------------------------------------------------------------

@@ -86,6 +86,33 @@ def test_what_is_not_there(cache, name, told):
     assert told in str(caught.value) and len(caught.value.problems) == 1
 
 
+@pytest.mark.parametrize(
+    "name, told",
+    [
+        ("org/missing.safetensors", "org/missing.safetensors: no such file"),
+        ("bad/legal.bin", "bad/legal.bin: no such file; did you mean 'bad/legal'?"),
+        ("bad/leagl", "did you mean 'bad/legal'?; 'bad' is a folder here, so the Hub was not"),
+        ("bad/name", "bad/name: no such file or folder; 'bad' is a folder here, so the Hub was"),
+    ],
+)
+def test_a_place_on_this_machine_is_not_looked_for_on_the_hub(
+    tmp_path, monkeypatch, no_network, name, told
+):
+    monkeypatch.chdir(tmp_path)
+    make_adapter(tmp_path / "bad" / "legal")
+
+    with pytest.raises(AdapterError) as caught:
+        locate(name)
+
+    assert told in str(caught.value) and "Hub id: " not in str(caught.value)
+
+
+def test_a_revision_says_that_the_hub_is_meant(cache, tmp_path):
+    (tmp_path / "org").mkdir()
+
+    assert locate("org/name@main").revision == COMMIT
+
+
 def test_a_subfolder_without_an_adapter(cache):
     (cache / "models--org--name" / "snapshots" / COMMIT / "empty").mkdir()
 

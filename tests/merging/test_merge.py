@@ -310,6 +310,18 @@ def test_rounding_is_that_of_the_factor_that_lost_most(tmp_path):
     assert any("rounding to float16 changes a factor" in w for w in report.warnings)
 
 
+def test_layers_that_float16_loses_are_counted(tmp_path):
+    gone = {b_of(Q0): 1e-9 * torch.ones(8, 2)}  # float16 has nothing between 0 and 6e-8
+    a = make_adapter(tmp_path / "a", extra=gone)
+
+    report = copamerge.merge([a], "task_arithmetic", dtype="float16").report
+
+    assert report.rounding_worst == 1.0
+    (warning,) = [w for w in report.warnings if "rounding to float16" in w]
+    assert f"in 1 layers (first: {Q0!r}), 1 of them almost wholly lost" in warning
+    assert "--dtype float32 or bfloat16 would not" in warning
+
+
 def test_numbers_survive_cancellation(tmp_path):
     a = make_adapter(tmp_path / "a", {Q0: LAYERS[Q0]})
     nearly = factors({Q0: LAYERS[Q0]})

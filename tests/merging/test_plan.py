@@ -1,3 +1,5 @@
+from itertools import permutations
+
 import pytest
 import torch
 
@@ -5,7 +7,9 @@ from copamerge.errors import PlanError
 from copamerge.merging import plan
 from copamerge.merging.bases import same_base
 from copamerge.recipe import recipe_from
-from makers import LAYERS, Q0, make_adapter
+from makers import LAYERS, PREFIX, Q0, make_adapter
+
+HEAD = {f"{PREFIX}lm_head.weight": torch.ones(4, 6)}
 
 
 def planned(*adapters, **recipe):
@@ -34,6 +38,43 @@ def test_names_of_two_bases(one, other):
     assert not same_base(one, other) and not same_base(other, one)
 
 
+def based(tmp_path, *bases):
+    return [
+        make_adapter(tmp_path / str(i), seed=i, base_model_name_or_path=base)
+        for i, base in enumerate(bases)
+    ]
+
+
+@pytest.mark.parametrize(
+    "bases", list(permutations(["gpt2", "evil/gpt2", "openai-community/gpt2"]))
+)
+def test_a_bare_name_does_not_make_two_bases_one(tmp_path, bases):
+    with pytest.raises(PlanError, match=r"'(evil|openai-community)/gpt2', but that of"):
+        planned(*based(tmp_path, *bases))
+
+
+@pytest.mark.parametrize("bases", list(permutations(["/models/gpt2", "org/gpt2", "org/GPT2"])))
+def test_a_bare_name_taken_for_a_whole_one_is_told(tmp_path, bases):
+    job = planned(*based(tmp_path, *bases))
+
+    told = [w for w in job.warnings if "is taken for" in w]
+    assert len(told) == 1 and "base model '/models/gpt2' is taken for 'org/" in told[0]
+
+
+def test_bare_names_alone_need_no_word(tmp_path):
+    assert planned(*based(tmp_path, "gpt2", "/models/gpt2")).warnings == ()
+
+
+def test_the_bare_name_of_a_recipe_is_compared_too(tmp_path):
+    adapters = based(tmp_path, "evil/gpt2", "openai-community/gpt2")
+
+    with pytest.raises(PlanError, match="'openai-community/gpt2', but that of"):
+        planned(*adapters, base_model="gpt2")
+    job = planned(adapters[0], base_model="gpt2")
+    assert job.base_model == "gpt2"
+    assert "the recipe: base model 'gpt2' is taken for 'evil/gpt2'" in job.warnings
+
+
 def test_every_layer_of_every_adapter_is_in_the_plan(tmp_path):
     some = dict(list(LAYERS.items())[:2])
     a, b = make_adapter(tmp_path / "a"), make_adapter(tmp_path / "b", some, seed=1)
@@ -55,6 +96,23 @@ def test_a_layer_that_an_adapter_lacks(tmp_path, missing, absent):
     assert len(lacking) == 2
     assert all(layer.absent == absent for layer in lacking)
     assert any("lacks 2 of 4 layers" in warning for warning in job.warnings)
+
+
+@pytest.mark.parametrize(
+    "method, told",
+    [
+        ("copa", "zero (copa, which normalises over the adapters that have one, does not count"),
+        ({"rule": "robustmerge", "scale": "mean"}, "zero (robustmerge, which normalises"),
+        ("ties", "they count as a delta of zero (--missing zero)"),
+    ],
+)
+def test_only_methods_that_normalise_are_named(tmp_path, method, told):
+    a = make_adapter(tmp_path / "a")
+    b = make_adapter(tmp_path / "b", dict(list(LAYERS.items())[:2]), seed=1)
+
+    (warning,) = [w for w in planned(a, b, method=method).warnings if "lacks" in w]
+
+    assert told in warning
 
 
 def test_missing_error_names_the_layers_and_the_option(tmp_path):
@@ -155,6 +213,60 @@ def test_output_types(tmp_path, dtypes, asked, got):
     ]
 
     assert planned(*adapters, dtype=asked).dtype == got
+
+
+def lost(job):
+    return [w for w in job.warnings if "may have been lost" in w]
+
+
+@pytest.mark.parametrize("modules", [["classifier"], ["score", "lm_head"]])
+def test_a_head_that_is_named_alone_is_missed(tmp_path, modules):
+    a = make_adapter(tmp_path / "a", modules_to_save=modules, extra=HEAD)
+
+    assert len(lost(planned(a))) == 1
+
+
+def test_a_saved_module_without_tensors_is_named(tmp_path):
+    a = make_adapter(tmp_path / "a", modules_to_save=["lm_head", "embed_tokens"], extra=HEAD)
+
+    told = lost(planned(a))
+
+    assert told == [
+        f"{a}: its config names 'embed_tokens' in modules_to_save, but no tensor belongs to it; "
+        "it may have been lost"
+    ]
+    assert not lost(planned(a, modules_to_save="drop"))
+
+
+@pytest.mark.parametrize("name, told", [("score", 0), ("classifier", 0), ("lm_head", 2)])
+def test_of_the_two_heads_that_peft_names_by_itself_one_is_enough(tmp_path, name, told):
+    extra = {f"{PREFIX}{name}.weight": torch.ones(2, 6)}
+    a = make_adapter(tmp_path / "a", modules_to_save=["classifier", "score"], extra=extra)
+
+    assert len(lost(planned(a))) == told
+
+
+@pytest.mark.parametrize(
+    "option, kind, extra, name",
+    [
+        ("modules_to_save", {"modules_to_save": ["lm_head"]}, "lm_head.weight", "modules-to-save"),
+        ("bias", {"bias": "all"}, f"{Q0}.bias", "bias"),
+    ],
+)
+def test_the_first_keeps_its_tensors_and_the_others_are_counted(
+    tmp_path, option, kind, extra, name
+):
+    a, b, c = (
+        make_adapter(tmp_path / x, seed=i, extra={f"{PREFIX}{extra}": torch.ones(8)}, **kind)
+        for i, x in enumerate("abc")
+    )
+
+    job = planned(a, b, c, **{option: "first"})
+
+    assert job.warnings == (
+        f"2 full tensors of 2 adapters left out (--{name} first keeps those of {a}): {extra}",
+    )
+    assert planned(a, **{option: "first"}).warnings == ()
 
 
 def test_all_misfits_are_told_at_once(tmp_path):

@@ -113,10 +113,13 @@ def test_all_bad_options_are_told_at_once():
     "name, option, value, told",
     [
         ("ties", "density", "much", "expected a number (got 'much')"),
-        ("ties", "density", -1, "expected a number "),
+        ("ties", "density", -1, "expected a number of at least 0 (got -1)"),
+        ("pcb", "clamp", 0.5, "expected a number below 0.5 (got 0.5)"),
+        ("svd", "clamp", 0.5, "expected a number above 0.5 (got 0.5)"),
+        ("svd", "rank", "1.5", "expected a whole number (got '1.5')"),
+        ("tsv_m", "keep", 2.5, "expected a whole number (got 2.5)"),
         ("ties", "scale", "inf", "expected a finite number (got 'inf')"),
         ("copa", "normalize", "perhaps", "expected true or false (got 'perhaps')"),
-        ("pcb", "density", 0, "expected a number "),
     ],
 )
 def test_values_of_another_kind_are_told_in_our_words(name, option, value, told):

@@ -1,7 +1,14 @@
 """What every command shares: the program, its errors, its exit codes."""
 
+import contextlib
+import os
 import re
+import signal
 import sys
+import threading
+import traceback
+from collections.abc import Iterator
+from typing import NoReturn, TextIO
 
 import typer
 
@@ -37,7 +44,10 @@ def main(
 
 
 def run() -> None:
-    """Entry point: a user's mistake is a message and exit code 2, a bug of ours is a traceback."""
+    """Entry point: a user's mistake is a message and exit code 2, a bug of ours is a traceback.
+
+    Where nothing can be printed, the exit code is 1.
+    """
     from copamerge.cli import (  # noqa: F401 - they register themselves
         bench,
         compare,
@@ -54,12 +64,70 @@ def run() -> None:
     )
 
     try:
+        with _signals_as_ctrl_c():
+            _run()
+    except OSError as error:
+        if not _while_printing(error):
+            raise
+        _cannot_print(error)
+
+
+def _run() -> None:
+    try:
         sys.argv[1:] = spread_weights(sys.argv[1:])
         app(standalone_mode=True)
     except CopamergeError as error:
         for problem in error.problems:
             typer.echo(f"error: {plain(problem)}", err=True)
         raise SystemExit(2) from None
+
+
+@contextlib.contextmanager
+def _signals_as_ctrl_c() -> Iterator[None]:
+    """A request to end and a closed terminal end a command as Ctrl-C does: it cleans up.
+
+    Only where nobody has other plans for these signals; `nohup` has.
+    """
+    taken: list[signal.Signals] = []
+
+    def interrupt(*_: object) -> NoReturn:
+        # Systems that shut down send more than one; cleaning up is not to be interrupted.
+        for number in taken:
+            signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is threading.main_thread():
+        there = [getattr(signal, name, None) for name in ("SIGTERM", "SIGHUP")]
+        taken = [x for x in there if x is not None and signal.getsignal(x) is signal.SIG_DFL]
+    for number in taken:
+        signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number in taken:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _while_printing(error: OSError) -> bool:
+    """Whether it comes straight from what all commands print by."""
+    *_, (frame, _line) = traceback.walk_tb(error.__traceback__)
+    return str(frame.f_globals.get("__name__")).partition(".")[0] in ("typer", "click", "rich")
+
+
+def _cannot_print(error: OSError) -> NoReturn:
+    told = f"the report could not be printed ({error.strerror or error}); print it elsewhere"
+    _let_go(sys.stdout)
+    try:
+        typer.echo(f"error: {told}", err=True)
+    except OSError:
+        _let_go(sys.stderr)
+    raise SystemExit(1) from None
+
+
+def _let_go(stream: TextIO) -> None:
+    """What is left in its buffer goes nowhere; Python would try it again, and complain."""
+    with contextlib.suppress(OSError, AttributeError):  # a test's stream has no file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|[-+]?(nan|inf)", re.IGNORECASE)

@@ -1,7 +1,8 @@
 """`copamerge merge`: adapters in, one verified adapter out."""
 
+import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -10,19 +11,23 @@ from copamerge.cli._bar import LateBar
 from copamerge.cli._names import plain
 from copamerge.cli._show import show_plan, show_report
 
-if TYPE_CHECKING:
-    pass
-
 
 @app.command()
 def merge(
     adapters: Annotated[
         list[str] | None, typer.Argument(help="Folders, weights files or Hub ids, in order.")
     ] = None,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder to create.")] = None,
+    out: Annotated[
+        str | None, typer.Option("--out", "-o", metavar="<path>", help="Folder to create.")
+    ] = None,
     config: Annotated[
         Path | None,
-        typer.Option("--config", "-c", help="YAML recipe; options given here win over it."),
+        typer.Option(
+            "--config",
+            "-c",
+            help="YAML recipe; options given here win over it (except adapters, --weights and "
+            "--set without -m).",
+        ),
     ] = None,
     method: Annotated[
         str | None,
@@ -97,7 +102,11 @@ def merge(
     from copamerge.recipe.load import read, read_recipe
 
     problems: list[str] = []
-    if out is None and not dry_run:
+    # As a path, nothing would be the folder one stands in.
+    folder = Path(out) if out else None
+    if out is not None and folder is None:
+        problems.append("--out: the name is empty; say where to by -o FOLDER")
+    elif folder is None and not dry_run:
         problems.append("no output: say where to by -o FOLDER (or check the plan by --dry-run)")
     if bool(adapters) == (config is not None):
         problems.append(
@@ -129,6 +138,9 @@ def merge(
         problems.append(
             f"--weights: {len(weights)} given for {len(adapters)} adapters; give one for each"
         )
+    odd = [weight for weight in weights or [] if not math.isfinite(weight)]
+    if odd:
+        problems.append(f"--weights: expected a finite number for each adapter (got {odd[0]})")
     if weights and config is not None:
         problems.append("--weights: with a recipe, write each weight beside its adapter")
     if alpha is not None and config is not None:
@@ -138,9 +150,9 @@ def merge(
         where = resolve_device(device)
     except CopamergeError as error:
         problems += error.problems
-    if out is not None:
+    if folder is not None:
         try:
-            check_place(out, overwrite=overwrite)
+            check_place(folder, overwrite=overwrite)
         except CopamergeError as error:
             problems += error.problems
     before = len(problems)
@@ -149,7 +161,7 @@ def merge(
         recipe, notes = read_recipe(config, overrides, problems)
     elif adapters:
         extra = {} if alpha is None else {"alpha": alpha}
-        given_weights = dict(enumerate(weights or []))
+        given_weights = dict(enumerate([] if odd else weights or []))
         sources = [
             {"adapter": name, "weight": given_weights.get(i, 1.0), **extra}
             for i, name in enumerate(adapters)
@@ -163,8 +175,8 @@ def merge(
                 open_all(recipe)
             else:
                 job = plan(recipe)
-                if out is not None:
-                    check_apart(job, out)
+                if folder is not None:
+                    check_apart(job, folder)
         except CopamergeError as error:
             problems += error.problems
     if problems or job is None or where is None:
@@ -175,11 +187,11 @@ def merge(
         _warn(job.warnings)
         show_plan(job, as_json, quiet)
         return
-    assert out is not None
+    assert folder is not None
     try:
         with LateBar(quiet or as_json) as bar:
             report = merge_to_folder(
-                job, out, device=where, overwrite=overwrite, progress=bar.update
+                job, folder, device=where, overwrite=overwrite, progress=bar.update
             )
     except KeyboardInterrupt:
         typer.echo("interrupted; nothing was written", err=True)
@@ -188,7 +200,7 @@ def merge(
     if as_json:
         typer.echo(report.model_dump_json(indent=2))
     elif not quiet:
-        show_report(report, out)
+        show_report(report, folder)
 
 
 def _options(pairs: list[str], problems: list[str]) -> dict[str, str]:

@@ -47,7 +47,8 @@ def whole_folder(
 ) -> Iterator[Path]:
     """A temporary sibling of `out` that becomes `out` when the block ends without an error.
 
-    `check` decides whether the place may be written, or what is there replaced.
+    `check` decides whether the place may be written, or what is there replaced: before the block,
+    and once more after it, since others may have written there meanwhile.
 
     Everything in it is flushed to disk before it is renamed. On an error, Ctrl-C included, the
     sibling is removed. A killed process cannot remove its own: the next merge to the same place
@@ -74,6 +75,7 @@ def whole_folder(
         for path in sorted(temporary.rglob("*")):
             _flush(path)
         _flush(temporary)
+        check(asked, overwrite=overwrite)
         if out.exists():
             _replace(out, temporary)
         else:

@@ -11,6 +11,9 @@ HUB_ID = re.compile(
     r"(?P<repo>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@(?P<revision>[\w./-]+))?(?::(?P<sub>[\w./-]+))?"
 )
 
+WEIGHTS = (".safetensors", ".bin", ".pt", ".pth")
+"""How names of weights files end; a repository's does not."""
+
 
 @dataclass(frozen=True)
 class Location:
@@ -44,7 +47,24 @@ def locate(name: str) -> Location:
             f"{_shortened(name)}: no such file or folder, and not a Hub id "
             f"(org/name, with an optional @revision and :subfolder){_neighbour(path)}"
         )
+    if not (match["revision"] or match["sub"]):
+        _check_not_local(name, path)
     return _download(name, match["repo"], match["revision"], match["sub"])
+
+
+def _check_not_local(name: str, path: Path) -> None:
+    """Two words with a slash may be a Hub id, but not where they name a place on this machine.
+
+    Raises:
+        AdapterError: they do, and nothing is there.
+    """
+    if path.suffix in WEIGHTS:
+        raise AdapterError(f"{name}: no such file{_neighbour(path)}")
+    if path.parent.is_dir():
+        raise AdapterError(
+            f"{name}: no such file or folder{_neighbour(path)}; {str(path.parent)!r} is a folder "
+            "here, so the Hub was not asked (name@main would be a Hub id)"
+        )
 
 
 def _shortened(name: str) -> str:

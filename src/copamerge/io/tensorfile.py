@@ -4,6 +4,7 @@ import json
 import pickle
 import re
 import struct
+import warnings
 import zipfile
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -149,9 +150,13 @@ class TorchFile(TensorFile):
                 "install torch 2.6 or later, or convert the file to safetensors"
             )
         try:
-            content = torch.load(
-                path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
-            )
+            with warnings.catch_warnings():
+                # Of pickles torch did not write it warns, with a path of its own; we say what is
+                # wrong with them. Not thread-safe: files are opened one by one, while planning.
+                warnings.simplefilter("ignore")
+                content = torch.load(
+                    path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
+                )
         except pickle.UnpicklingError as error:
             reason = _why_refused(str(error))
             raise AdapterError(
@@ -163,7 +168,7 @@ class TorchFile(TensorFile):
             reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
             raise AdapterError(
                 f"{path}: truncated or not a PyTorch file ({path.stat().st_size:,} bytes; "
-                f"{_first_line(reason)}); download it again"
+                f"{_first_sentence(reason)}); download it again"
             ) from None
         if not isinstance(content, dict):
             raise AdapterError(
@@ -223,11 +228,12 @@ def _why_refused(message: str) -> str:
     """What torch's restricted unpickler met, without its advice to switch it off."""
     if found := re.search(r"GLOBAL (\S+)", message) or re.search(r"Trying to (.+)", message):
         return f"it uses {found[1]}"
-    return _first_line(message.split("WeightsUnpickler error:")[-1].strip())
+    return _first_sentence(message.split("WeightsUnpickler error:")[-1].strip())
 
 
-def _first_line(text: str) -> str:
-    return (text.splitlines() or [""])[0][:100]
+def _first_sentence(text: str) -> str:
+    line = (text.splitlines() or [""])[0]
+    return re.split(r"\.(?:\s|$)", line, maxsplit=1)[0][:100]
 
 
 def _dtype(path: Path, name: str, code: str) -> torch.dtype:
@@ -253,7 +259,7 @@ def _damage(path: Path, reason: str) -> str:
                     "download it again"
                 )
     reason = reason.removeprefix("Error while deserializing header: ")
-    return f"damaged or not a safetensors file ({_first_line(reason)}); download it again"
+    return f"damaged or not a safetensors file ({_first_sentence(reason)}); download it again"
 
 
 def dtype_name(dtype: torch.dtype) -> str:

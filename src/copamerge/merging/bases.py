@@ -44,20 +44,26 @@ def base_of(
         for a in adapters
         if not a.base_model
     ]
-    who, first = named[0]
-    differing = [(label, base) for label, base in named[1:] if not same_base(base, first)]
+    # A bare name fits any owner's: only a whole one tells all of them apart.
+    who, known = next((one for one in named if "/" in base_key(one[1])), named[0])
+    differing = [(label, base) for label, base in named if not same_base(base, known)]
     if differing and not recipe.allow_different_bases:
         problems += [
-            f"{label}: its base model is {base!r}, but that of {who} is {first!r}; "
+            f"{label}: its base model is {base!r}, but that of {who} is {known!r}; "
             "if they are the same weights, add --allow-different-bases"
             for label, base in differing
         ]
     warnings += [
-        f"{label}: base model {base!r} differs from {first!r}, allowed"
+        f"{label}: base model {base!r} differs from {known!r}, allowed"
         for label, base in differing
         if recipe.allow_different_bases
+    ]
+    warnings += [
+        f"{label}: base model {base!r} is taken for {known!r}"
+        for label, base in named
+        if same_base(base, known) and base_key(base) != base_key(known)
     ]
     revisions = {str(a.config["revision"]) for a in adapters if a.config.get("revision")}
     if len(revisions) > 1:
         warnings.append(f"the adapters name different revisions of the base: {sorted(revisions)}")
-    return first
+    return named[0][1]

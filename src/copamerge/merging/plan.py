@@ -14,6 +14,7 @@ from copamerge.errors import AdapterError, PlanError
 from copamerge.io import LayerShape, open_adapter
 from copamerge.merging.bases import base_of
 from copamerge.merging.saved import SavedPlan, plan_saved
+from copamerge.methods import Composed
 from copamerge.recipe import Recipe, Source, places
 from copamerge.recipe.schedule import weight_at
 
@@ -93,6 +94,8 @@ def plan(recipe: Recipe) -> Plan:
     layers, silent = _layers(recipe, adapters, infos, problems)
     saved = plan_saved(recipe, adapters, problems, warnings)
     _check_heads(adapters, layers, saved, problems)
+    if recipe.modules_to_save != "drop":
+        warnings += [line for a in adapters for line in _lost_modules(a)]
     has_bias = any(a.layers[x.name].has_bias for x in layers for a in _of(x, adapters))
     if has_bias and any(layer.kind is Kind.EMBEDDING for layer in layers):
         problems.append(
@@ -191,9 +194,14 @@ def _check_missing(
     problems: list[str],
     warnings: list[str],
 ) -> None:
+    rule = recipe.method.rule if isinstance(recipe.method, Composed) else recipe.method
+    but = (
+        f" ({rule.name}, which normalises over the adapters that have one, does not count them)"
+        if rule.name in ("copa", "robustmerge")
+        else ""
+    )
     meaning = {
-        "zero": "they count as a delta of zero (copa and robustmerge, which normalise over the "
-        "adapters that have a layer, do not count them)",
+        "zero": f"they count as a delta of zero{but}",
         "present": "means are over the adapters that have them",
     }
     for adapter in adapters:
@@ -214,6 +222,21 @@ def _check_missing(
                 f"({next(iter(one.layers))!r} and {next(iter(other.layers))!r}, for example): "
                 "are their names from different versions of the model's code?"
             )
+
+
+def _lost_modules(adapter: Adapter) -> list[str]:
+    """Modules that the config says were saved whole, and that have no tensor."""
+    named = adapter.config.get("modules_to_save") or ()
+    lost = [m for m in named if not any(f".{m}." in f".{name}." for name in adapter.saved)]
+    # PEFT adds both names for a classifier, whichever of them the model has.
+    either = {"classifier", "score"}
+    if either & (set(named) - set(lost)):
+        lost = [module for module in lost if module not in either]
+    return [
+        f"{adapter.label}: its config names {module!r} in modules_to_save, but no tensor belongs "
+        "to it; it may have been lost"
+        for module in lost
+    ]
 
 
 def _check_heads(

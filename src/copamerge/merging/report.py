@@ -18,6 +18,8 @@ from copamerge.merging.walk import MergedLayer
 
 COARSE = 0.01
 """Relative rounding error of a factor from which a warning is due; bfloat16 stays below 0.004."""
+LOST = 0.5
+"""The same, from which little of a layer is left; 1 where every entry became 0."""
 
 
 class _Part(BaseModel):
@@ -201,17 +203,21 @@ def merge_report(
     )
     warnings = list(plan.warnings)
     coarse = [x.layer for x in layers if (x.rounding or 0.0) > COARSE]
+    lost = [x.layer for x in layers if (x.rounding or 0.0) >= LOST]
     if coarse:
+        gone = f", {len(lost)} of them almost wholly lost (first: {lost[0]!r})" if lost else ""
         warnings.append(
             f"rounding to {dtype_name(plan.dtype)} changes a factor by more than {COARSE:.0%} in "
-            f"{len(coarse)} layers (first: {coarse[0]!r}); --dtype float32 or bfloat16 would not"
+            f"{len(coarse)} layers (first: {coarse[0]!r}){gone}; --dtype float32 or bfloat16 would "
+            "not"
         )
     seen: dict[str, str] = {}
     for part, adapter in zip(inputs, plan.adapters, strict=True):
         if part.delta_norm == 0.0:
             warnings.append(
                 f"{part.adapter}: its delta is zero in every layer (lora_B never trained?); "
-                "it adds nothing"
+                "it adds nothing itself, but methods that average or normalise over adapters "
+                "(copa, robustmerge, means) still count it: leave it out or give it weight 0"
             )
         key = part.sha256[adapter.files[0].name]
         if key in seen:

@@ -75,6 +75,8 @@ def plan_saved(
             )
             continue
         effective = "first" if len(adapters) == 1 else policy
+        if effective == "first":
+            warnings += _passed_over(names, owners, option, adapters)
         for name in sorted(names):
             tensor = _one(name, role, owners[name], effective, recipe, adapters, problems)
             if tensor is not None:
@@ -86,6 +88,21 @@ def plan_saved(
                 "mean is over those, the others' base values being unknown"
             )
     return SavedPlan(tuple(kept), tuple(dropped))
+
+
+def _passed_over(
+    names: Sequence[str], owners: dict[str, list[int]], option: str, adapters: Sequence[Adapter]
+) -> list[str]:
+    """What keeping the first adapter's tensors costs the others, in at most one sentence."""
+    left = {name: owners[name][1:] for name in names if len(owners[name]) > 1}
+    if not left:
+        return []
+    count, whose = sum(map(len, left.values())), {i for who in left.values() for i in who}
+    keepers = sorted({owners[name][0] for name in left})
+    return [
+        f"{count} full tensors of {len(whose)} adapters left out ({option} first keeps those of "
+        f"{', '.join(adapters[i].label for i in keepers)}): {_some(list(left))}"
+    ]
 
 
 def _option(role: str) -> str:

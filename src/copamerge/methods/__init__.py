@@ -1,7 +1,7 @@
 """Merge methods, one file each, and compositions of them."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import ValidationError
 
@@ -65,8 +65,8 @@ def method_from(value: object, place: str = "method") -> MergeMethod:
     elif rule not in (None, name):
         raise RecipeError(f"{place}: name {name!r} and rule {rule!r} are two methods; give one")
     cls = _known(rule or name)
+    problems = _neither(options, cls, place)
     parts = {key: options.pop(key) for key in list(options) if _composes(key, options[key], cls)}
-    problems: list[str] = []
     method: MergeMethod | None = None
     if parts.get("scale", "fixed") != "fixed" and "scale" in cls.model_fields:
         options["scale"] = 1.0
@@ -101,8 +101,29 @@ def _composes(key: str, value: Any, cls: type[MergeMethod] | None = None) -> boo
     return value in (SPACES if key == "space" else SCALES)
 
 
+def _neither(options: dict[str, Any], cls: type[MergeMethod], place: str) -> list[str]:
+    """Takes out a `space` that is neither the rule's nor one around it, and says what there is."""
+    own = get_args(cls.model_fields["space"].annotation) if "space" in cls.model_fields else ()
+    known = dict.fromkeys([*(own or ("delta",)), *SPACES])
+    if options.get("space", "core") in known:
+        return []
+    found = options.pop("space")
+    return [f"{place}.space: expected one of {', '.join(known)} (got {found!r})"]
+
+
 def _problems(error: ValidationError, cls: type[MergeMethod], place: str) -> list[str]:
     problems = []
+    expected = {
+        "less_than_equal": "a number up to {le:g}",
+        "less_than": "a number below {lt:g}",
+        "greater_than_equal": "a number of at least {ge:g}",
+        "greater_than": "a number above {gt:g}",
+        "finite_number": "a finite number",
+        "literal_error": "{expected}",
+        "float_": "a number",
+        "int_": "a whole number",
+        "bool_": "true or false",
+    }
     for problem in error.errors():
         option = ".".join([place, *map(str, problem["loc"][:1])])
         if problem["type"] == "extra_forbidden":
@@ -112,5 +133,8 @@ def _problems(error: ValidationError, cls: type[MergeMethod], place: str) -> lis
         elif problem["type"] == "value_error":
             problems.append(f"{option}: {problem['ctx']['error']}")
         else:
-            problems.append(f"{option}: {problem['msg']} (got {problem['input']!r})")
+            kinds = (kind for kind in expected if problem["type"].startswith(kind))
+            kind, limits = next(kinds, None), problem.get("ctx", {})
+            message = f"expected {expected[kind].format(**limits)}" if kind else problem["msg"]
+            problems.append(f"{option}: {message} (got {problem['input']!r})")
     return list(dict.fromkeys(problems))

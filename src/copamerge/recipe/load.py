@@ -178,7 +178,10 @@ EXPECTED = {
     "model_": "a name, or `adapter:` and `weight:`",
 }
 """What to say for pydantic's kinds of errors, by how their names begin."""
-WEIGHT = "a number, a gradient such as [0, 1], or a list of filters such as {filter: mlp, value: 1}"
+WEIGHT = (
+    "a finite number, a gradient such as [0, 1], or a list of filters such as "
+    "{filter: mlp, value: 1}"
+)
 
 
 def _sentences(problem: ErrorDetails, content: Mapping[str, Any]) -> list[str]:
