@@ -156,7 +156,7 @@ def leader(rows: dict[str, Any], names: list[str], kind: str) -> str:
 
 def choose(asked: argparse.Namespace) -> None:
     names = list(CANDIDATES)
-    all_seeds(asked, names, "validation", asked.items or 60)
+    all_seeds(asked, names, "validation", asked.items or 45)
     rows = curves(points("validation", asked.seeds), names)
     result = {
         "seeds": asked.seeds,

@@ -27,8 +27,9 @@ class View:
 
     stack: FactorStack
     """One whose delta is zero turned no basis, and has factors of zero."""
-    lift: Callable[[WeightDelta], LowRank]
-    """A matrix in these coordinates as a delta of the layer, in float32."""
+    lift: Callable[[WeightDelta], WeightDelta]
+    """A matrix in these coordinates as a delta of the layer; from other coordinates of low rank
+    and in float32."""
 
 
 def in_core(stack: FactorStack) -> View:

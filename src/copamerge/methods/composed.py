@@ -170,7 +170,7 @@ class Composed(MergeMethod):
 
     def _view(self, stack: FactorStack) -> View:
         if self.space == "delta":
-            return View(stack, lambda merged: merged)  # type: ignore[arg-type,return-value]
+            return View(stack, lambda merged: merged)
         if self.space == "core":
             view = in_core(stack)
         elif self.space == "knots":
