@@ -213,7 +213,7 @@ def report(asked: argparse.Namespace) -> None:
             ]
         )
     )
-    all_seeds(asked, names, "test", asked.items or 200)
+    all_seeds(asked, names, "test", asked.items or 150)
     found = points("test", asked.seeds)
     print("zero-shot", {group: round(average(v), 1) for group, v in found["zero-shot"].items()})
     print("individual", {group: round(average(v), 1) for group, v in found["individual"].items()})
