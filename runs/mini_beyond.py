@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 OUT = Path("runs/out/beyond")
-TIMES = (0.75, 1.0, 1.5, 2.0, 3.0)
+TIMES = (0.5, 0.75, 1.0, 1.5, 2.0)
 
 PUBLISHED: dict[str, dict[str, Any]] = {
     name: {"name": name}
@@ -64,6 +64,14 @@ OURS: dict[str, dict[str, Any]] = {
     # Fewer directions of each adapter.
     "tsv-keep-8": {"rule": "tsv_m", "keep": 8},
     "equal-tsv-keep-12": {"rule": "tsv_m", "balance": "equal", "keep": 12},
+    # Second round, after the first had been seen on validation: more of what led there.
+    "tsv-keep-4": {"rule": "tsv_m", "keep": 4},
+    "tsv-keep-6": {"rule": "tsv_m", "keep": 6},
+    "tsv-keep-12": {"rule": "tsv_m", "keep": 12},
+    "equal-tsv-keep-4": {"rule": "tsv_m", "balance": "equal", "keep": 4},
+    "equal-tsv-keep-6": {"rule": "tsv_m", "balance": "equal", "keep": 6},
+    "equal-tsv-keep-8": {"rule": "tsv_m", "balance": "equal", "keep": 8},
+    "equal-wudi": {"rule": "wudi", "balance": "equal"},
 }
 CANDIDATES = PUBLISHED | OURS
 
