@@ -72,6 +72,9 @@ OURS: dict[str, dict[str, Any]] = {
     "equal-tsv-keep-6": {"rule": "tsv_m", "balance": "equal", "keep": 6},
     "equal-tsv-keep-8": {"rule": "tsv_m", "balance": "equal", "keep": 8},
     "equal-wudi": {"rule": "wudi", "balance": "equal"},
+    # Third round: both of the ideas that were best at the base's unseen points.
+    "wudi-lead-8": {"rule": "wudi", "directions": 8},
+    "wudi-lead-4": {"rule": "wudi", "directions": 4},
 }
 CANDIDATES = PUBLISHED | OURS
 
@@ -157,14 +160,16 @@ def curves(found: dict[str, dict[str, list[float]]], names: list[str]) -> dict[s
     return rows
 
 
-def leader(rows: dict[str, Any], names: list[str], kind: str) -> str:
+def leader(rows: dict[str, Any], names: list[str], kind: str) -> str | None:
+    """None where no candidate has such a point."""
     there = [name for name in names if rows[name][kind]]
-    return max(there, key=lambda name: rows[name][kind]["seen"])
+    return max(there, key=lambda name: rows[name][kind]["seen"]) if there else None
 
 
 def choose(asked: argparse.Namespace) -> None:
     names = list(CANDIDATES)
-    all_seeds(asked, names, "validation", asked.items or 45)
+    if not asked.done:
+        all_seeds(asked, names, "validation", asked.items or 45)
     rows = curves(points("validation", asked.seeds), names)
     result = {
         "seeds": asked.seeds,
@@ -210,6 +215,7 @@ def report(asked: argparse.Namespace) -> None:
                     leaders[kind][side]
                     for kind in ("safe", "bold")
                     for side in ("published", "ours")
+                    if leaders[kind][side]
                 ),
                 "task_arithmetic",
                 "ties",
@@ -233,6 +239,8 @@ def report(asked: argparse.Namespace) -> None:
     claims = []
     for kind in ("safe", "bold"):
         ours, theirs = leaders[kind]["ours"], leaders[kind]["published"]
+        if not (ours and theirs):
+            continue
         a, b = (f"{n}-x{chosen['curves'][n][kind]['times']:g}" for n in (ours, theirs))
         for group in ("seen", "unseen"):
             pairs = [
@@ -245,9 +253,10 @@ def report(asked: argparse.Namespace) -> None:
                 for task in run.tasks_of(a, group)
             ]
             claims.append((kind, group, a, b, mean_difference(pairs)))
+    kinds = [claim[0] for claim in claims if claim[1] == "seen"]
     corrected = holm([claim[4].p_value for claim in claims if claim[1] == "seen"])
     for kind, group, a, b, c in claims:
-        note = f", Holm {corrected[('safe', 'bold').index(kind)]:.4f}" if group == "seen" else ""
+        note = f", Holm {corrected[kinds.index(kind)]:.4f}" if group == "seen" else ""
         print(
             f"{kind} {group}: {a} - {b} = {c.difference:+.2f} "
             f"[{c.low:+.2f}, {c.high:+.2f}], p {c.p_value:.4f}{note}: {c.verdict}"
@@ -260,6 +269,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--items", type=int)
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--done", action="store_true", help="all was asked: choose from results")
     parser.add_argument("--split", default="validation", help=argparse.SUPPRESS)
     parser.add_argument("--names", nargs="+", help=argparse.SUPPRESS)
     asked = parser.parse_args()

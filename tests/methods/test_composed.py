@@ -11,7 +11,7 @@ from copamerge.core.draws import Draws
 from copamerge.core.lowrank import core_of
 from copamerge.errors import RecipeError
 from copamerge.methods import METHODS, NAMED, Composed, method_from, method_names
-from copamerge.methods._prepare import balanced, calibrated, canonical, norms
+from copamerge.methods._prepare import balanced, calibrated, canonical, leading, norms
 from copamerge.methods._spaces import in_core, in_ctm, in_knots, tucker
 from copamerge.methods.ties import Ties
 from copamerge.testing import example_stacks
@@ -215,6 +215,19 @@ def test_canonical_factors_are_the_svd_of_the_same_delta(name):
         np.testing.assert_allclose(A @ A.T, np.diag(sizes), atol=1e-5)
         np.testing.assert_allclose(B.T @ B, np.diag(sizes), atol=1e-5)
         assert (np.diff(sizes) <= 1e-5).all()
+
+
+@pytest.mark.parametrize("count", [1, 3, 9])
+def test_only_leading_directions(count):
+    stack = stack_of(4, 4, 2)
+    U, S, Vt = np.linalg.svd(dense(stack), full_matrices=False)
+    wanted = (U[:, :, :count] * S[:, None, :count]) @ Vt[:, :count]
+
+    found = leading(stack, count)
+    merged = method_from({"rule": "task_arithmetic", "directions": count}).merge(stack, DRAWS)
+
+    np.testing.assert_allclose(dense(found), wanted, atol=1e-5)
+    np.testing.assert_allclose(as_array(merged), wanted.sum(0), atol=1e-5)
 
 
 def test_equal_norms_and_capped_norms():

@@ -93,6 +93,7 @@ SETTINGS = [
     {"rule": "robustmerge", "gauge": "canonical"},
     {"rule": "task_arithmetic", "scale": "mean", "calibrate": "pico_each"},
     {"rule": "task_arithmetic", "scale": "norm_match"},
+    {"rule": "wudi", "directions": 2, "balance": "equal"},
     {"rule": "task_arithmetic", "space": "core"},
     {"rule": "tsv_m", "balance": "equal", "scale": "norm_match", "times": 1.5},
     {"rule": "iso_c", "space": "knots", "balance": "cap"},

@@ -45,6 +45,14 @@ def canonical(stack: FactorStack) -> FactorStack:
     return replace(stack, A=A, B=B)
 
 
+def leading(stack: FactorStack, count: int) -> FactorStack:
+    """Every adapter cut to its `count` leading singular directions, in canonical factors."""
+    cut = canonical(stack)
+    A, B = cut.A.clone(), cut.B.clone()
+    A[:, count:], B[:, :, count:] = 0, 0
+    return replace(cut, A=A, B=B)
+
+
 def balanced(stack: FactorStack, how: Balance) -> FactorStack:
     """Adapters of more alike sizes: all of the mean norm (`equal`), or none far above the median.
 

@@ -22,6 +22,7 @@ from copamerge.methods._prepare import (
     balanced,
     calibrated,
     canonical,
+    leading,
     norms,
 )
 from copamerge.methods._spaces import View, in_core, in_ctm, in_knots
@@ -57,9 +58,10 @@ UNTOUCHED_DELTAS = frozenset(
 class Composed(MergeMethod):
     """A method in a space of its own, on prepared adapters, with a rule for the scale.
 
-    In this order: factors in canonical form, norms balanced, directions calibrated, coordinates
-    changed, the rule, coordinates changed back, scale. Each step is off unless asked for. Adapters
-    whose delta is zero are left out wherever the others' directions are measured.
+    In this order: factors in canonical form, cut to leading directions, norms balanced, what piles
+    up damped, coordinates changed, the rule, coordinates changed back, scale. Each step is off
+    unless asked for. Adapters whose delta is zero are left out wherever the others' directions are
+    measured.
 
     LoRA biases have no directions: the rule merges them as they are, and the scale applies.
     """
@@ -77,6 +79,10 @@ class Composed(MergeMethod):
     gauge: Gauge = "given"
     """`canonical` replaces each adapter's factors by those of its own SVD, singular values shared
     equally: what a rule reads off factors then no longer depends on how they were trained."""
+
+    directions: int | None = Field(default=None, ge=1)
+    """How many leading singular directions of each adapter take part, 1 or more; by default all.
+    (TSV-M's `keep`, for any method.)"""
 
     balance: Balance = "none"
     """`equal` brings all adapters to their mean norm, layer by layer; `cap` those that exceed the
@@ -166,6 +172,8 @@ class Composed(MergeMethod):
     def _prepared(self, stack: FactorStack) -> FactorStack:
         if self.gauge == "canonical":
             stack = canonical(stack)
+        if self.directions is not None:
+            stack = leading(stack, self.directions)
         return calibrated(balanced(stack, self.balance), self.calibrate)
 
     def _view(self, stack: FactorStack) -> View:
@@ -227,7 +235,9 @@ class Composed(MergeMethod):
             laws -= {Law.IDENTITY, Law.COPIES}
         if self.calibrate != "none":
             laws -= {Law.GAUGE, Law.COPIES}
-        if self.gauge == "canonical":
+        if self.directions is not None:
+            laws -= {Law.IDENTITY, Law.COPIES}
+        if self.gauge == "canonical" or self.directions is not None:
             laws |= UNTOUCHED_DELTAS
         if self.scale == "mean":
             laws -= {Law.LINEARITY, Law.COPIES, Law.ZERO_ADAPTER}
