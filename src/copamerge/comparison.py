@@ -341,7 +341,7 @@ def _trace(
     changes = [x for _, x in layers]
     size = sum(x.own for x in changes) ** 0.5
     return Trace(
-        cosine=cosine(sum(x.inner for x in changes), norm, size),
+        cosine=cosine(float(sum(x.inner for x in changes)), norm, size),
         directions=kept.of,
         preserved=kept.share,
         preserved_energy=kept.energy,

@@ -164,9 +164,14 @@ def test_a_killed_merge_leaves_no_output_and_the_next_one_sweeps(tmp_path, pair,
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_ctrl_c_and_polite_signals_clean_up(tmp_path, pair, untouched, number):
     untouched()
+    # The writer waits until the interrupted walk ends its workers, however busy the machine is.
     code = (
-        "import os, time\nfrom copamerge.io.write import AdapterWriter\n"
-        "def slow(self, *tensor):\n    os.write(1, b'writing\\n')\n    time.sleep(0.3)\n"
+        "import os, threading\nfrom concurrent.futures import ThreadPoolExecutor as Pool\n"
+        "from copamerge.io.write import AdapterWriter\n"
+        "over, shutdown = threading.Event(), Pool.shutdown\n"
+        "def ends(self, *a, **k):\n    over.set()\n    return shutdown(self, *a, **k)\n"
+        "Pool.shutdown = ends\n"
+        "def slow(self, *tensor):\n    os.write(1, b'writing\\n')\n    over.wait(60)\n"
         "AdapterWriter.write = slow\n" + MERGE
     )
     process = subprocess.Popen(

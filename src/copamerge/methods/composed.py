@@ -46,6 +46,9 @@ LOST_IN: Mapping[Coordinates, frozenset[Law]] = MappingProxyType(
 )
 """Laws that a rule loses in a space, unless it is the same in all coordinates."""
 
+CANCELLED = 1e-5
+"""A merge smaller than this share of its inputs is what float32 left of terms that cancel."""
+
 WITHOUT_COORDINATES = frozenset({Law.GAUGE, Law.ROTATION})
 """What a rule promises that gives the same in any orthonormal bases."""
 
@@ -256,8 +259,8 @@ def _mean_size(sizes: Tensor, stack: FactorStack) -> float:
 
 
 def _matching(size: float, wanted: float) -> float:
-    """What brings `size` to `wanted`; 1 where there is nothing to bring anywhere."""
-    return wanted / size if size > 0 and wanted > 0 else 1.0
+    """What brings `size` to `wanted`; 1 where there is nothing but rounding to bring anywhere."""
+    return wanted / size if size > CANCELLED * wanted else 1.0
 
 
 def _times(delta: WeightDelta, factor: float) -> WeightDelta:
