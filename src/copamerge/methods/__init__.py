@@ -128,7 +128,7 @@ def _problems(error: ValidationError, cls: type[MergeMethod], place: str) -> lis
         option = ".".join([place, *map(str, problem["loc"][:1])])
         if problem["type"] == "extra_forbidden":
             word = str(problem["loc"][0])
-            hint = did_you_mean(word, [*cls.model_fields, *PARTS])
+            hint = did_you_mean(word, [*cls.model_fields, *PARTS, "rule"])
             problems.append(f"{option}: {cls.name} has no option {word!r}{hint}")
         elif problem["type"] == "value_error":
             problems.append(f"{option}: {problem['ctx']['error']}")
