@@ -166,7 +166,12 @@ def test_ctrl_c_and_polite_signals_clean_up(tmp_path, pair, untouched, number):
     untouched()
     # The writer waits until the interrupted walk ends its workers, however busy the machine is.
     code = (
-        "import os, threading\nfrom concurrent.futures import ThreadPoolExecutor as Pool\n"
+        "import os, signal, threading\n"
+        # Whoever started the tests may have had these ignored, as `nohup` and `&` do.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "signal.signal(signal.SIGTERM, signal.SIG_DFL)\n"
+        "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"
+        "from concurrent.futures import ThreadPoolExecutor as Pool\n"
         "from copamerge.io.write import AdapterWriter\n"
         "over, shutdown = threading.Event(), Pool.shutdown\n"
         "def ends(self, *a, **k):\n    over.set()\n    return shutdown(self, *a, **k)\n"
@@ -185,7 +190,7 @@ def test_ctrl_c_and_polite_signals_clean_up(tmp_path, pair, untouched, number):
         process.send_signal(number)
         said = process.stderr.read().decode()
 
-    assert process.returncode == 130
+    assert process.returncode == 130, said
     assert "interrupted; nothing was written" in said and "Traceback" not in said
 
 
