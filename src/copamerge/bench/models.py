@@ -41,7 +41,7 @@ class LlavaAnswerer:
     def __init__(self, model: Any, processor: Any, label: str) -> None:
         self.model, self.processor, self.label = model, processor, label
         processor.tokenizer.padding_side = "left"
-        self._generation = _greedy(model, processor)
+        self._generation = greedy(model, processor)
         self._parameters = sum(parameter.numel() for parameter in model.parameters())
 
     @property
@@ -69,7 +69,7 @@ class LlavaAnswerer:
         modules = dict(self.model.named_modules())
         kept = _kept(opened, modules, layers_too=fold)
         try:
-            with _quiet():
+            with without_noise():
                 peft_model = _peft().PeftModel.from_pretrained(self.model, str(adapter))
                 if fold:
                     peft_model.merge_and_unload()
@@ -78,7 +78,7 @@ class LlavaAnswerer:
             same = _same(kept) if fold else _is_zero(opened) and _same(kept)
             yield (NO_CHANGE,) if same else ()
         finally:
-            with _quiet():
+            with without_noise():
                 _restore(self.model, modules, kept)
 
     @torch.inference_mode()
@@ -86,7 +86,7 @@ class LlavaAnswerer:
         assert batch >= 1, batch
         texts: list[str] = []
         alone = self.model.device.type == "cpu" and self._parameters <= ONE_THREAD_UP_TO
-        with _quiet(), _threads(1 if alone else None):
+        with without_noise(), with_threads(1 if alone else None):
             for start in range(0, len(samples), batch):
                 texts += self._answer(samples[start : start + batch], max_new_tokens)
         return texts
@@ -141,7 +141,7 @@ def load_base(folder: Path) -> LlavaAnswerer:
             "model that transformers saved"
         )
     gpu = torch.cuda.is_available()
-    with _quiet():
+    with without_noise():
         try:
             processor = transformers.AutoProcessor.from_pretrained(folder)
             model, found = transformers.AutoModelForImageTextToText.from_pretrained(
@@ -273,7 +273,7 @@ def _extra(name: str) -> Any:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def without_noise() -> Iterator[None]:
     """Without transformers' bars, hints and deprecations: nothing a user could act on."""
     from transformers.utils import logging
 
@@ -291,7 +291,7 @@ def _quiet() -> Iterator[None]:
 
 
 @contextmanager
-def _threads(count: int | None) -> Iterator[None]:
+def with_threads(count: int | None) -> Iterator[None]:
     """So many of torch's CPU threads inside the block; None: as many as there are."""
     before = torch.get_num_threads()
     torch.set_num_threads(count or before)
@@ -301,7 +301,7 @@ def _threads(count: int | None) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _greedy(model: Any, processor: Any) -> Any:
+def greedy(model: Any, processor: Any) -> Any:
     """The base's generation settings, without sampling and whatever only sampling uses."""
     from transformers import GenerationConfig
 

@@ -46,11 +46,11 @@ def show_plan(job: "Plan", as_json: bool, quiet: bool) -> None:
         rank = f"rank {job.rank}" if job.rank else f"a rank that keeps {job.recipe.rank.share:g}"
         typer.echo(
             f"{len(job.layers)} layers, {rank}, {dtype_name(job.dtype)}"
-            + (f", about {_bytes(size)}" if job.rank else "")
+            + (f", about {shown_bytes(size)}" if job.rank else "")
         )
 
 
-def _bytes(size: int) -> str:
+def shown_bytes(size: int) -> str:
     return f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e3:.1f} kB"
 
 
@@ -94,7 +94,7 @@ def show_report(report: "MergeReport", out: Path) -> None:
         )
     size = sum(file.stat().st_size for file in out.iterdir())
     console.print(
-        f"wrote {out}, read back and compared ({_bytes(size)}, {report.run.seconds:.1f} s, "
+        f"wrote {out}, read back and compared ({shown_bytes(size)}, {report.run.seconds:.1f} s, "
         f"peak memory {report.run.peak_memory_mb:.0f} MB)"
     )
 

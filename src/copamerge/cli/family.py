@@ -8,7 +8,7 @@ import typer
 from copamerge.cli._app import app
 from copamerge.cli._bar import LateBar
 from copamerge.cli._names import plain
-from copamerge.cli._show import _bytes
+from copamerge.cli._show import shown_bytes
 from copamerge.cli._table import names_of
 
 if TYPE_CHECKING:
@@ -197,9 +197,9 @@ def _show(record: "FamilyRecord") -> None:
     own = stored.shared + stored.masks + stored.scalars
     n = len(record.members)
     console.print(
-        f"{_bytes(own)} = {_bytes(stored.shared)} shared + {_bytes(stored.masks)} "
+        f"{shown_bytes(own)} = {shown_bytes(stored.shared)} shared + {shown_bytes(stored.masks)} "
         f"masks + {stored.scalars} B scalars; the {n} adapter{'s take' if n > 1 else ' takes'} "
-        f"{_bytes(stored.adapters)}" + (", which is less" if stored.adapters < own else "")
+        f"{shown_bytes(stored.adapters)}" + (", which is less" if stored.adapters < own else "")
     )
 
 

@@ -11,6 +11,7 @@ from copamerge.cli._app import app
 from copamerge.cli._bar import LateBar
 from copamerge.cli._extras import needs
 from copamerge.cli._names import plain, short_names
+from copamerge.cli._options import options_of
 from copamerge.cli._table import names_of
 
 if TYPE_CHECKING:
@@ -78,7 +79,6 @@ def learn(
     lorahub searches one weight per adapter on a few labelled examples, without gradients.
     adamerging learns one per layer and adapter from inputs without labels, by entropy.
     """
-    from copamerge.cli.merge import _options
     from copamerge.errors import CopamergeError, RecipeError, did_you_mean
 
     if what not in LEARNERS:
@@ -91,7 +91,7 @@ def learn(
     from copamerge.learn.lorahub import LoraHub, lorahub
 
     problems: list[str] = []
-    given = _options(set_ or [], problems)
+    given = options_of(set_ or [], problems)
     options: Any = None
     try:
         options = options_from(

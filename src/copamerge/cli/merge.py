@@ -9,6 +9,7 @@ import typer
 from copamerge.cli._app import app
 from copamerge.cli._bar import LateBar
 from copamerge.cli._names import plain
+from copamerge.cli._options import options_of
 from copamerge.cli._show import show_plan, show_report
 
 
@@ -127,7 +128,7 @@ def merge(
         "allow_unknown_config": allow_unknown_config or None,
     }
     overrides = {key: value for key, value in given.items() if value is not None}
-    options = _options(set_ or [], problems)
+    options = options_of(set_ or [], problems)
     if options and not method and config is not None:
         problems.append(
             "--set needs -m METHOD beside a recipe: the recipe's own method has its options"
@@ -201,21 +202,6 @@ def merge(
         typer.echo(report.model_dump_json(indent=2))
     elif not quiet:
         show_report(report, folder)
-
-
-def _options(pairs: list[str], problems: list[str]) -> dict[str, str]:
-    options: dict[str, str] = {}
-    for pair in pairs:
-        key, equals, value = pair.partition("=")
-        if not equals or not key:
-            problems.append(f"--set {pair}: expected OPTION=VALUE, as in --set density=0.3")
-        elif key == "name":
-            problems.append("--set name: the method's name is given by -m")
-        elif key in options:
-            problems.append(f"--set {key}: given twice")
-        else:
-            options[key] = value
-    return options
 
 
 def _warn(warnings: tuple[str, ...]) -> None:

@@ -9,6 +9,7 @@ from copamerge.cli._app import app
 from copamerge.cli._bar import LateBar
 from copamerge.cli._extras import BENCH, needs
 from copamerge.cli._names import plain
+from copamerge.cli._options import options_of
 from copamerge.cli.learn import ITEMS, Ground
 
 
@@ -80,7 +81,6 @@ def tune(
 
     The search sees validation samples only. A killed search goes on by the same command.
     """
-    from copamerge.cli.merge import _options
     from copamerge.errors import CopamergeError, RecipeError
 
     needs("learn", *BENCH, "optuna")
@@ -90,7 +90,7 @@ def tune(
     from copamerge.learn.tune import tune as run_tune
 
     problems: list[str] = []
-    fixed = _options(set_ or [], problems)
+    fixed = options_of(set_ or [], problems)
     options: Any = None
     for check in (
         lambda: space_from(search or [], method, fixed),

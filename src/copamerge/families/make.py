@@ -34,7 +34,7 @@ from copamerge.io.tensorfile import dtype_name
 from copamerge.merging.folder import check_apart, config_of
 from copamerge.merging.plan import LayerPlan, Plan, open_all, plan
 from copamerge.merging.report import COARSE
-from copamerge.merging.walk import Digests, Progress, _over_layers, sha256_of
+from copamerge.merging.walk import Digests, Progress, over_layers, sha256_of
 from copamerge.methods._steps import biases, deltas
 from copamerge.methods.emr import Emr, agreement, unify
 from copamerge.recipe import Recipe
@@ -306,7 +306,7 @@ def make_family(
         def work(layer: LayerPlan, stack: FactorStack) -> _Made:
             return _layer(job, layer, stack)
 
-        made = list(_over_layers(job.plan, work, device=device, keys=keys, progress=progress))
+        made = list(over_layers(job.plan, work, device=device, keys=keys, progress=progress))
         _write(folder / SHARED, (part.shared for part in made))
         _write(folder / MASKS, (part.masks for part in made))
         record = _record(job, made, digests.all(), folder)

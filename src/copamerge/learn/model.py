@@ -15,10 +15,10 @@ from copamerge.bench.models import (
     FOLD_UP_TO,
     ONE_THREAD_UP_TO,
     LlavaAnswerer,
-    _greedy,
-    _quiet,
-    _threads,
+    greedy,
     load_base,
+    with_threads,
+    without_noise,
 )
 from copamerge.errors import CopamergeError, SuiteError
 from copamerge.learn.questions import Questions
@@ -82,7 +82,7 @@ def load_model(folder: Path) -> LlavaAnswerer:
             "model that transformers saved"
         )
     gpu = torch.cuda.is_available()
-    with _quiet():
+    with without_noise():
         try:
             config = transformers.AutoConfig.from_pretrained(folder)
             if type(config) in transformers.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
@@ -138,7 +138,7 @@ def check_askable(model: LlavaAnswerer, questions: Sequence[Questions], *, answe
 def unhurried(model: LlavaAnswerer) -> AbstractContextManager[None]:
     """One CPU thread for a small model, as its answers are made; see `ONE_THREAD_UP_TO`."""
     small = sum(parameter.numel() for parameter in model.model.parameters()) <= ONE_THREAD_UP_TO
-    return _threads(1 if small and model.model.device.type == "cpu" else None)
+    return with_threads(1 if small and model.model.device.type == "cpu" else None)
 
 
 # --- answers as tokens -------------------------------------------------------------------------
@@ -165,8 +165,8 @@ def generated_tokens(
     model: LlavaAnswerer, samples: Sequence[Sample], max_new_tokens: int
 ) -> list[Int[Tensor, " tokens"]]:
     """What the model says greedily, up to its end token where it comes to one."""
-    settings = _greedy(model.model, model.processor)
-    with _quiet():
+    settings = greedy(model.model, model.processor)
+    with without_noise():
         inputs = _on(model, model.inputs(samples))
         said = model.model.generate(
             **inputs, generation_config=settings, max_new_tokens=max_new_tokens
@@ -184,7 +184,7 @@ def batch_of(
     model: LlavaAnswerer, samples: Sequence[Sample], answers: Sequence[Int[Tensor, " tokens"]]
 ) -> Batch:
     """The samples' prompts, each with an answer behind it."""
-    with _quiet():
+    with without_noise():
         inputs = dict(model.inputs(samples))
     left = zip(inputs["input_ids"], inputs["attention_mask"].bool(), strict=True)
     prompts = [ids[mask] for ids, mask in left]

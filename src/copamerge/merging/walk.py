@@ -99,10 +99,10 @@ def walk(
     def work(layer: LayerPlan, stack: FactorStack) -> T:
         return then(_merge_layer(plan, layer, stack))
 
-    return _over_layers(plan, work, device=device, keys=keys, progress=progress)
+    return over_layers(plan, work, device=device, keys=keys, progress=progress)
 
 
-def _over_layers(
+def over_layers(
     plan: Plan,
     work: Callable[[LayerPlan, FactorStack], T],
     *,
@@ -180,7 +180,7 @@ def settled(
         def work(_: LayerPlan, stack: FactorStack) -> Tally:
             return look(stack)
 
-        return added(_over_layers(plan, work, device=device, keys=keys, progress=progress))
+        return added(over_layers(plan, work, device=device, keys=keys, progress=progress))
 
     surveyed = replace(plan, survey=plan.recipe.method.survey(total))
     if surveyed.rank is not None:
