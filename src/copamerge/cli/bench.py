@@ -8,6 +8,17 @@ import typer
 from copamerge.cli._app import app
 from copamerge.cli._bar import LateBar
 from copamerge.cli._extras import BENCH, needs
+from copamerge.cli._options import (
+    AsJson,
+    Batch,
+    Items,
+    Quiet,
+    Ray,
+    SampleSeed,
+    SplitName,
+    Tasks,
+    Zoo,
+)
 from copamerge.cli._table import names_of, say_run, show_models
 from copamerge.cli.evaluate import say_interrupted, split_named
 
@@ -29,12 +40,10 @@ def bench(
         str | None,
         typer.Option(help="The rows of one of the paper's tables or figures, as figure6a."),
     ] = None,
-    items: Annotated[int, typer.Option(help="Samples per task.")] = 1000,
-    seed: Annotated[int, typer.Option(help="Of the samples.")] = 0,
-    split: Annotated[str, typer.Option(help="test, validation or train.")] = "test",
-    tasks: Annotated[
-        str | None, typer.Option(metavar="A,B", help="Only these tasks.  [default: all]")
-    ] = None,
+    items: Items = 1000,
+    seed: SampleSeed = 0,
+    split: SplitName = "test",
+    tasks: Tasks = None,
     adapters: Annotated[
         str, typer.Option(help="The zoo's set: shared (adapters that began alike) or own.")
     ] = "shared",
@@ -44,22 +53,15 @@ def bench(
     items_validation: Annotated[
         int, typer.Option(help="Validation samples per task, for --scale search.")
     ] = 100,
-    zoo: Annotated[
-        Path | None, typer.Option(help="Folder of the zoo.  [default: the one that ships]")
-    ] = None,
+    zoo: Zoo = None,
     answers: Annotated[
         Path | None,
         typer.Option(help="Folder of the answers, which runs may share.  [default: OUT/answers]"),
     ] = None,
-    batch: Annotated[int, typer.Option(help="Samples answered at once; changes no answer.")] = 100,
-    ray: Annotated[
-        str | None,
-        typer.Option(metavar="ADDRESS|local", help="Answer on a Ray cluster's actors."),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Print errors and warnings only.")
-    ] = False,
+    batch: Batch = 100,
+    ray: Ray = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Merge the zoo's adapters by every method, and ask all models of a suite."""
     from copamerge.bench.engine import run_bench

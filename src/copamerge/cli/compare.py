@@ -11,6 +11,20 @@ from copamerge.cli._app import app
 from copamerge.cli._bar import LateBar
 from copamerge.cli._extras import BENCH, needs
 from copamerge.cli._names import plain, short_names
+from copamerge.cli._options import (
+    AllowDifferentBases,
+    AllowUnknownConfig,
+    AllowUnmatchedTargets,
+    Alpha,
+    AsJson,
+    Bias,
+    Device,
+    MergeSeed,
+    Missing,
+    ModulesToSave,
+    Rank,
+    Weights,
+)
 from copamerge.cli._table import GROUPS, MODES, names_of, say_run
 from copamerge.cli.evaluate import split_named
 
@@ -34,45 +48,20 @@ def compare(
         str | None,
         typer.Option(metavar="A,B", help="Merge methods, with their defaults.  [default: all]"),
     ] = None,
-    weights: Annotated[
-        list[float] | None,
-        typer.Option(metavar="W1 W2 ...", help="One number per adapter; may be negative."),
-    ] = None,
-    rank: Annotated[
-        str | None,
-        typer.Option(help="full, max, a number, or energy=0.99.  [default: full]"),
-    ] = None,
+    weights: Weights = None,
+    rank: Rank = None,
     within: Annotated[
         float, typer.Option(help="Degrees up to which a direction counts as kept.")
     ] = 45.0,
-    missing: Annotated[
-        str | None,
-        typer.Option(help="Layers an adapter lacks: zero, error or present.  [default: zero]"),
-    ] = None,
-    modules_to_save: Annotated[
-        str | None,
-        typer.Option(help="Full modules: mean, first, drop or error.  [default: error]"),
-    ] = None,
-    bias: Annotated[
-        str | None,
-        typer.Option(help="Trained base biases: mean, first, drop or error.  [default: error]"),
-    ] = None,
-    alpha: Annotated[
-        float | None, typer.Option(help="LoRA alpha, for weights without a config.")
-    ] = None,
-    seed: Annotated[int | None, typer.Option(help="For random methods.  [default: 0]")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    allow_different_bases: Annotated[
-        bool, typer.Option("--allow-different-bases", help="Merge although bases differ by name.")
-    ] = False,
-    allow_unmatched_targets: Annotated[
-        bool,
-        typer.Option("--allow-unmatched-targets", help="Accept targets that have no tensors."),
-    ] = False,
-    allow_unknown_config: Annotated[
-        bool,
-        typer.Option("--allow-unknown-config", help="Accept unknown options in adapter configs."),
-    ] = False,
+    missing: Missing = None,
+    modules_to_save: ModulesToSave = None,
+    bias: Bias = None,
+    alpha: Alpha = None,
+    seed: MergeSeed = None,
+    device: Device = "auto",
+    allow_different_bases: AllowDifferentBases = False,
+    allow_unmatched_targets: AllowUnmatchedTargets = False,
+    allow_unknown_config: AllowUnknownConfig = False,
     suite: Annotated[
         str | None, typer.Option(help="Ask every merge of this suite, as mini.  [default: none]")
     ] = None,
@@ -86,7 +75,7 @@ def compare(
         str | None,
         typer.Option(metavar="A,B", help="With --suite: only these tasks.  [default: all]"),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Merge ADAPTERS by every method in memory, and show what each keeps and costs.
 

@@ -10,6 +10,7 @@ from copamerge.cli._app import app
 from copamerge.cli._bar import LateBar
 from copamerge.cli._extras import BENCH, needs
 from copamerge.cli._names import plain
+from copamerge.cli._options import Quiet, SampleSeed
 from copamerge.cli._table import say_run, show_models
 
 METHODS = ("copa", "task_arithmetic", "ties", "dare", "pcb")
@@ -22,13 +23,11 @@ def demo(
         Path, typer.Option("--out", "-o", help="Folder of the run and its report.")
     ] = Path("demo-out"),
     items: Annotated[int, typer.Option(min=2, help="Samples per task.")] = 200,
-    seed: Annotated[int, typer.Option(help="Of the samples.")] = 0,
+    seed: SampleSeed = 0,
     adapters: Annotated[
         str, typer.Option(help="Of the zoo: shared (adapters that began alike) or own.")
     ] = "shared",
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Print errors and warnings only.")
-    ] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Merge the eight adapters that ship by five methods, and ask every model twelve tasks.
 

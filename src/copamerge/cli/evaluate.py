@@ -12,6 +12,7 @@ from copamerge.cli._app import app
 from copamerge.cli._bar import LateBar
 from copamerge.cli._extras import BENCH, needs
 from copamerge.cli._names import plain, short_names
+from copamerge.cli._options import AsJson, Batch, Items, Quiet, Ray, SampleSeed, SplitName, Tasks
 from copamerge.cli._table import names_of, say_run, show_tasks
 
 if TYPE_CHECKING:
@@ -37,25 +38,18 @@ def evaluate(
         Path | None,
         typer.Option(help="Folder of the base model.  [default: that of the zoo that ships]"),
     ] = None,
-    items: Annotated[int, typer.Option(help="Samples per task.")] = 1000,
-    split: Annotated[str, typer.Option(help="test, validation or train.")] = "test",
-    seed: Annotated[int, typer.Option(help="Of the samples.")] = 0,
-    tasks: Annotated[
-        str | None, typer.Option(metavar="A,B", help="Only these tasks.  [default: all]")
-    ] = None,
-    batch: Annotated[int, typer.Option(help="Samples answered at once; changes no answer.")] = 100,
-    ray: Annotated[
-        str | None,
-        typer.Option(metavar="ADDRESS|local", help="Answer on a Ray cluster's actors."),
-    ] = None,
+    items: Items = 1000,
+    split: SplitName = "test",
+    seed: SampleSeed = 0,
+    tasks: Tasks = None,
+    batch: Batch = 100,
+    ray: Ray = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", help="Keep answers and scores here; a killed run goes on."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Print errors and warnings only.")
-    ] = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Answer a suite's tasks with each --adapter and --family on the base, and score them."""
     from tempfile import TemporaryDirectory

@@ -8,6 +8,14 @@ import typer
 from copamerge.cli._app import app
 from copamerge.cli._bar import LateBar
 from copamerge.cli._names import plain
+from copamerge.cli._options import (
+    Adapters,
+    AllowUnknownConfig,
+    AllowUnmatchedTargets,
+    Alpha,
+    BaseModel,
+    Device,
+)
 from copamerge.cli._show import shown_bytes
 from copamerge.cli._table import names_of
 
@@ -22,13 +30,11 @@ family = typer.Typer(
 )
 app.add_typer(family, name="family")
 
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors and warnings only.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable.")]
 
 
 @family.command()
 def make(
-    adapters: Annotated[list[str], typer.Argument(help="Folders, weights files or Hub ids.")],
+    adapters: Adapters,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to create.")],
     space: Annotated[
         str,
@@ -50,24 +56,14 @@ def make(
         str, typer.Option(help="Full modules, which a family does not hold: drop or error.")
     ] = "error",
     bias: Annotated[str, typer.Option(help="Trained base biases: drop or error.")] = "error",
-    alpha: Annotated[
-        float | None, typer.Option(help="LoRA alpha, for weights without a config.")
-    ] = None,
-    base_model: Annotated[
-        str | None, typer.Option(help="Name of the base to write; must agree with the adapters'.")
-    ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    alpha: Alpha = None,
+    base_model: BaseModel = None,
+    device: Device = "auto",
     allow_different_bases: Annotated[
         bool, typer.Option("--allow-different-bases", help="Although bases differ by name.")
     ] = False,
-    allow_unmatched_targets: Annotated[
-        bool,
-        typer.Option("--allow-unmatched-targets", help="Accept targets that have no tensors."),
-    ] = False,
-    allow_unknown_config: Annotated[
-        bool,
-        typer.Option("--allow-unknown-config", help="Accept unknown options in adapter configs."),
-    ] = False,
+    allow_unmatched_targets: AllowUnmatchedTargets = False,
+    allow_unknown_config: AllowUnknownConfig = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:

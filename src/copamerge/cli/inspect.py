@@ -1,11 +1,12 @@
 """`copamerge inspect`: what is in some adapters and do they fit together."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 from copamerge.cli._app import app
 from copamerge.cli._names import plain, short_names
+from copamerge.cli._options import Adapters, Alpha, AsJson
 
 if TYPE_CHECKING:
     from copamerge.inspection import AdapterSummary, Inspection
@@ -13,11 +14,9 @@ if TYPE_CHECKING:
 
 @app.command()
 def inspect(
-    adapters: Annotated[list[str], typer.Argument(help="Folders, weights files or Hub ids.")],
-    alpha: Annotated[
-        float | None, typer.Option(help="LoRA alpha, for weights without a config.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
+    adapters: Adapters,
+    alpha: Alpha = None,
+    as_json: AsJson = False,
 ) -> None:
     """Show what is in ADAPTERS, whether they fit together, and how they relate.
 

@@ -11,7 +11,18 @@ from copamerge.cli._app import app
 from copamerge.cli._bar import LateBar
 from copamerge.cli._extras import needs
 from copamerge.cli._names import plain, short_names
-from copamerge.cli._options import options_of
+from copamerge.cli._options import (
+    AdapterSet,
+    Base,
+    ChoosingSplit,
+    ChoosingTasks,
+    Dtype,
+    Quiet,
+    SuiteSeed,
+    Zoo,
+    ZooAdapters,
+    options_of,
+)
 from copamerge.cli._table import names_of
 
 if TYPE_CHECKING:
@@ -27,10 +38,7 @@ ITEMS = {"lorahub": 5, "adamerging": 100, "tune": 100}
 @app.command()
 def learn(
     what: Annotated[str, typer.Argument(help="lorahub or adamerging.")],
-    adapters: Annotated[
-        list[str] | None,
-        typer.Argument(help="Folders or Hub ids, in order.  [default: those of the zoo]"),
-    ] = None,
+    adapters: ZooAdapters = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder to create.")] = None,
     set_: Annotated[
         list[str] | None,
@@ -42,20 +50,12 @@ def learn(
     items: Annotated[
         int | None, typer.Option(help="Samples per task.  [default: lorahub 5, adamerging 100]")
     ] = None,
-    tasks: Annotated[
-        str | None, typer.Option(metavar="A,B", help="Only these tasks.  [default: seen ones]")
-    ] = None,
-    split: Annotated[str, typer.Option(help="validation or train; never test.")] = "validation",
-    sample_seed: Annotated[int, typer.Option(help="Of the suite's samples.")] = 0,
-    zoo: Annotated[
-        Path | None, typer.Option(help="Folder of the zoo.  [default: the one that ships]")
-    ] = None,
-    adapter_set: Annotated[
-        str, typer.Option(help="The zoo's set, where no adapters are given: shared or own.")
-    ] = "shared",
-    base: Annotated[
-        Path | None, typer.Option(help="Folder of the base model.  [default: the zoo's]")
-    ] = None,
+    tasks: ChoosingTasks = None,
+    split: ChoosingSplit = "validation",
+    sample_seed: SuiteSeed = 0,
+    zoo: Zoo = None,
+    adapter_set: AdapterSet = "shared",
+    base: Base = None,
     data: Annotated[
         list[Path] | None,
         typer.Option(help="Lines of {prompt, answer, image}: a task of your own; repeatable."),
@@ -63,16 +63,12 @@ def learn(
     max_new_tokens: Annotated[
         int, typer.Option(help="Of an answer to --data that is generated.")
     ] = 32,
-    dtype: Annotated[
-        str | None, typer.Option(help="auto, float32, bfloat16 or float16.  [default: auto]")
-    ] = None,
+    dtype: Dtype = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an earlier result at OUT.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print learn.json.")] = False,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Print errors and warnings only.")
-    ] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Find the coefficients of ADAPTERS from samples, and write the merged adapter to OUT.
 

@@ -9,7 +9,23 @@ import typer
 from copamerge.cli._app import app
 from copamerge.cli._bar import LateBar
 from copamerge.cli._names import plain
-from copamerge.cli._options import options_of
+from copamerge.cli._options import (
+    AllowDifferentBases,
+    AllowUnknownConfig,
+    AllowUnmatchedTargets,
+    Alpha,
+    BaseModel,
+    Bias,
+    Device,
+    Dtype,
+    MergeSeed,
+    Missing,
+    ModulesToSave,
+    Quiet,
+    Rank,
+    Weights,
+    options_of,
+)
 from copamerge.cli._show import show_plan, show_report
 
 
@@ -38,48 +54,19 @@ def merge(
         list[str] | None,
         typer.Option("--set", metavar="OPTION=VALUE", help="An option of the method; repeatable."),
     ] = None,
-    weights: Annotated[
-        list[float] | None,
-        typer.Option(metavar="W1 W2 ...", help="One number per adapter; may be negative."),
-    ] = None,
-    rank: Annotated[
-        str | None,
-        typer.Option(help="full, max, a number, or energy=0.99.  [default: full]"),
-    ] = None,
-    dtype: Annotated[
-        str | None, typer.Option(help="auto, float32, bfloat16 or float16.  [default: auto]")
-    ] = None,
-    missing: Annotated[
-        str | None,
-        typer.Option(help="Layers an adapter lacks: zero, error or present.  [default: zero]"),
-    ] = None,
-    modules_to_save: Annotated[
-        str | None,
-        typer.Option(help="Full modules: mean, first, drop or error.  [default: error]"),
-    ] = None,
-    bias: Annotated[
-        str | None,
-        typer.Option(help="Trained base biases: mean, first, drop or error.  [default: error]"),
-    ] = None,
-    alpha: Annotated[
-        float | None, typer.Option(help="LoRA alpha, for weights without a config.")
-    ] = None,
-    base_model: Annotated[
-        str | None, typer.Option(help="Name of the base to write; must agree with the adapters'.")
-    ] = None,
-    seed: Annotated[int | None, typer.Option(help="For random methods.  [default: 0]")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    allow_different_bases: Annotated[
-        bool, typer.Option("--allow-different-bases", help="Merge although bases differ by name.")
-    ] = False,
-    allow_unmatched_targets: Annotated[
-        bool,
-        typer.Option("--allow-unmatched-targets", help="Accept targets that have no tensors."),
-    ] = False,
-    allow_unknown_config: Annotated[
-        bool,
-        typer.Option("--allow-unknown-config", help="Accept unknown options in adapter configs."),
-    ] = False,
+    weights: Weights = None,
+    rank: Rank = None,
+    dtype: Dtype = None,
+    missing: Missing = None,
+    modules_to_save: ModulesToSave = None,
+    bias: Bias = None,
+    alpha: Alpha = None,
+    base_model: BaseModel = None,
+    seed: MergeSeed = None,
+    device: Device = "auto",
+    allow_different_bases: AllowDifferentBases = False,
+    allow_unmatched_targets: AllowUnmatchedTargets = False,
+    allow_unknown_config: AllowUnknownConfig = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an earlier merge at OUT.")
     ] = False,
@@ -90,9 +77,7 @@ def merge(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the report (or the plan) as JSON.")
     ] = False,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Print errors and warnings only.")
-    ] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Merge ADAPTERS into one adapter and write it to OUT."""
     from copamerge.errors import CopamergeError, RecipeError

@@ -9,16 +9,26 @@ from copamerge.cli._app import app
 from copamerge.cli._bar import LateBar
 from copamerge.cli._extras import BENCH, needs
 from copamerge.cli._names import plain
-from copamerge.cli._options import options_of
+from copamerge.cli._options import (
+    AdapterSet,
+    Base,
+    Batch,
+    ChoosingSplit,
+    ChoosingTasks,
+    Dtype,
+    Quiet,
+    Rank,
+    SuiteSeed,
+    Zoo,
+    ZooAdapters,
+    options_of,
+)
 from copamerge.cli.learn import ITEMS, Ground
 
 
 @app.command()
 def tune(
-    adapters: Annotated[
-        list[str] | None,
-        typer.Argument(help="Folders or Hub ids, in order.  [default: those of the zoo]"),
-    ] = None,
+    adapters: ZooAdapters = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder of the search; it goes on there.")
     ] = None,
@@ -44,38 +54,23 @@ def tune(
         str | None, typer.Option(help="Ask a suite's validation samples.  [default: mini]")
     ] = None,
     items: Annotated[int | None, typer.Option(help="Samples per task.  [default: 100]")] = None,
-    tasks: Annotated[
-        str | None, typer.Option(metavar="A,B", help="Only these tasks.  [default: seen ones]")
-    ] = None,
-    split: Annotated[str, typer.Option(help="validation or train; never test.")] = "validation",
-    sample_seed: Annotated[int, typer.Option(help="Of the suite's samples.")] = 0,
-    zoo: Annotated[
-        Path | None, typer.Option(help="Folder of the zoo.  [default: the one that ships]")
-    ] = None,
-    adapter_set: Annotated[
-        str, typer.Option(help="The zoo's set, where no adapters are given: shared or own.")
-    ] = "shared",
-    base: Annotated[
-        Path | None, typer.Option(help="Folder of the base model.  [default: the zoo's]")
-    ] = None,
+    tasks: ChoosingTasks = None,
+    split: ChoosingSplit = "validation",
+    sample_seed: SuiteSeed = 0,
+    zoo: Zoo = None,
+    adapter_set: AdapterSet = "shared",
+    base: Base = None,
     data: Annotated[
         list[Path] | None,
         typer.Option(help="Lines of {prompt, answer, image}: validation samples of your own."),
     ] = None,
     metric: Annotated[str, typer.Option(help="Scores answers to --data.")] = "exact_upper",
     max_new_tokens: Annotated[int, typer.Option(help="Of an answer to --data.")] = 32,
-    rank: Annotated[
-        str | None,
-        typer.Option(help="full, max, a number, or energy=0.99.  [default: full]"),
-    ] = None,
-    dtype: Annotated[
-        str | None, typer.Option(help="auto, float32, bfloat16 or float16.  [default: auto]")
-    ] = None,
-    batch: Annotated[int, typer.Option(help="Samples answered at once; changes no answer.")] = 100,
+    rank: Rank = None,
+    dtype: Dtype = None,
+    batch: Batch = 100,
     as_json: Annotated[bool, typer.Option("--json", help="Print tune.json.")] = False,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Print errors and warnings only.")
-    ] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Merge ADAPTERS by many recipes, ask each result, and keep the best in OUT.
 
