@@ -13,8 +13,10 @@ from copamerge.cli._options import (
     AllowUnknownConfig,
     AllowUnmatchedTargets,
     Alpha,
+    AsJson,
     BaseModel,
     Device,
+    Quiet,
 )
 from copamerge.cli._show import shown_bytes
 from copamerge.cli._table import names_of
@@ -29,7 +31,6 @@ family = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(family, name="family")
-
 
 
 @family.command()
