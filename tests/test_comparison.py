@@ -5,9 +5,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from copamerge import comparison, merge
+from copamerge import merge
 from copamerge.comparison import compare_methods
 from copamerge.errors import AdapterError, CopamergeError, PlanError, RecipeError
+from copamerge.merging import memory
 from copamerge.methods import method_names
 from copamerge.recipe import recipe_from
 from makers import LAYERS, Q0, a_of, b_of, make_adapter
@@ -320,16 +321,16 @@ def test_a_failure_is_told_in_one_line(pair, monkeypatch):
 
 
 def test_memory_that_is_not_told_is_none(pair, monkeypatch):
-    monkeypatch.setattr(comparison, "_memory_now", lambda: None)
+    monkeypatch.setattr(memory, "begun_anew", lambda: None)
 
     assert compared(pair, ["mean"]).rows[0].memory_mb is None
 
 
 def test_memory_counts_what_was_held_at_once():
-    before = comparison._memory_now()
+    before = memory.begun_anew()
     if before is None:
         pytest.skip("this system does not tell it")
     held = torch.ones(16 * 2**20)  # 64 MB
     del held
 
-    assert 60 < comparison._memory_added(before) < 80
+    assert 60 < memory.added_since(before) < 80

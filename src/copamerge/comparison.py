@@ -1,11 +1,8 @@
 """What each method makes of some adapters, side by side, measured without data."""
 
-import ctypes
-import gc
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
 
@@ -20,7 +17,7 @@ from copamerge.analysis.relations import cosine
 from copamerge.core.delta import LowRank
 from copamerge.core.lora import FactorStack
 from copamerge.errors import AdapterError, CopamergeError, RecipeError
-from copamerge.merging import MergedAdapter, resolve_device
+from copamerge.merging import MergedAdapter, memory, resolve_device
 from copamerge.merging.folder import store
 from copamerge.merging.plan import Plan, plan
 from copamerge.merging.report import merge_report
@@ -286,12 +283,12 @@ def _merged(
     device: torch.device,
     progress: Callable[[int, int], None] | None,
 ) -> _Merged:
-    before = _memory_now()
+    before = memory.begun_anew()
     started = time.perf_counter()
     job = settled(job, device=device, keys=keys, progress=progress)
     layers = tuple(walk(job, lambda layer: layer, device=device, keys=keys, progress=progress))
     seconds = time.perf_counter() - started
-    memory = _memory_added(before)
+    added = memory.added_since(before)
     report = merge_report(
         job,
         [store(job, layer).report for layer in layers],
@@ -300,7 +297,7 @@ def _merged(
         seconds=seconds,
         device=str(device),
     )
-    return _Merged(MergedAdapter(job, report, layers), layers, seconds, memory)
+    return _Merged(MergedAdapter(job, report, layers), layers, seconds, added)
 
 
 @torch.inference_mode()
@@ -393,31 +390,3 @@ def _shared_warnings(rows: Sequence[Row]) -> tuple[str, ...]:
         return ()
     first, *others = merged
     return tuple(x for x in first.warnings if all(x in row.warnings for row in others))
-
-
-# --- memory: Linux counts the peak of a process, and lets it start again from now ----------------
-
-
-def _memory_now() -> float | None:
-    """Megabytes that the program holds, with the count of its peak begun anew; None: not here."""
-    gc.collect()
-    try:
-        # What earlier methods freed would otherwise be taken again without being counted.
-        ctypes.CDLL(None).malloc_trim(0)
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-    except (OSError, AttributeError):
-        return None
-    return _status_mb("VmRSS")
-
-
-def _memory_added(before: float | None) -> float | None:
-    peak = None if before is None else _status_mb("VmHWM")
-    return None if before is None or peak is None else round(max(0.0, peak - before), 1)
-
-
-def _status_mb(key: str) -> float | None:
-    try:
-        status = Path("/proc/self/status").read_text(encoding="ascii")
-        return int(status.split(f"{key}:")[1].split()[0]) / 2**10
-    except (OSError, IndexError, ValueError):
-        return None

@@ -22,8 +22,9 @@ the cores of the adapters (arXiv:2509.17786), which hold them exactly; in `delta
 deltas, as the paper does. `take_member` makes a PEFT adapter of any member.
 """
 
-from copamerge.families.make import family_plan, make_family
+from copamerge.families.make import make_family
 from copamerge.families.open import Family, open_family
+from copamerge.families.plan import family_plan
 from copamerge.families.record import FamilyRecord
 from copamerge.families.take import TakeReport, take_member
 

@@ -16,8 +16,9 @@ from copamerge.core.delta import squared_norm as squared
 from copamerge.core.draws import Draws
 from copamerge.core.lowrank import svd
 from copamerge.errors import AdapterError, OutputError, RecipeError, did_you_mean
-from copamerge.families.make import DTYPES, check_new
+from copamerge.families.make import check_new
 from copamerge.families.open import AGAIN, Family
+from copamerge.families.plan import DTYPES
 from copamerge.families.record import FamilyLayer
 from copamerge.families.store import rounded, unpacked, write_tensors
 from copamerge.io import LayerShape, open_adapter

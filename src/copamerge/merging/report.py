@@ -1,10 +1,7 @@
 """What a merge did, in numbers: the content of merge.json."""
 
 import platform
-import resource
-import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from copamerge._version import __version__
 from copamerge.core.adapter import Adapter
 from copamerge.io.tensorfile import dtype_name
+from copamerge.merging.memory import peak_mb
 from copamerge.merging.plan import Plan
 from copamerge.merging.walk import MergedLayer
 
@@ -254,7 +252,7 @@ def merge_report(
         warnings=tuple(dict.fromkeys(warnings)),
         run=RunReport(
             seconds=round(seconds, 3),
-            peak_memory_mb=round(_peak_memory_mb(), 1),
+            peak_memory_mb=round(peak_mb(), 1),
             device=device,
             copamerge=__version__,
             torch=torch.__version__,
@@ -316,14 +314,3 @@ def _input(
         cosine=inner / (squares * whole) ** 0.5 if squares > 0 and whole > 0 else None,
         survey=dict(plan.survey.adapters.get(key, {})) if plan.survey else {},
     )
-
-
-def _peak_memory_mb() -> float:
-    try:
-        # Of this program alone: getrusage also counts what the process was before it started us.
-        status = Path("/proc/self/status").read_text(encoding="ascii")
-        return int(status.split("VmHWM:")[1].split()[0]) / 2**10
-    except (OSError, IndexError, ValueError):
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        # Linux counts in KiB, macOS in bytes.
-        return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
