@@ -1,7 +1,7 @@
 """Model Breadcrumbs: leave out the largest entries and the smallest, merge what is between."""
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from jaxtyping import Float
 from pydantic import Field, model_validator
@@ -10,11 +10,10 @@ from torch import Tensor
 from copamerge.core.delta import Dense, LowRank
 from copamerge.core.draws import Draws
 from copamerge.core.lora import FactorStack
-from copamerge.methods._base import Law, MergeMethod, refuse_idle
+from copamerge.methods._base import Law, MergeMethod
 from copamerge.methods._select import keep_largest_each
 from copamerge.methods._steps import (
     CROSS_TERMS,
-    DIVIDE_IN_FACTORS,
     Combine,
     Divide,
     Extent,
@@ -22,12 +21,11 @@ from copamerge.methods._steps import (
     SignRule,
     Space,
     Vote,
-    disjoint_merge,
     lines,
     parts,
-    sum_of,
     unlike_ranks,
 )
+from copamerge.methods._then import Then, refuse_idle_then, then_merged, then_promises
 
 
 class Breadcrumbs(MergeMethod):
@@ -65,7 +63,7 @@ class Breadcrumbs(MergeMethod):
     """What entries are ranked within: each `row` (the authors' code; a LoRA bias is one), or the
     whole `tensor` (mergekit)."""
 
-    then: Literal["sum", "ties"] = "sum"
+    then: Then = "sum"
     """How what is left is merged: its weighted `sum` (the paper), or `ties`: sign election and
     disjoint merge without further trimming (mergekit's breadcrumbs_ties)."""
 
@@ -102,12 +100,7 @@ class Breadcrumbs(MergeMethod):
                 f"is kept and what is removed must fit beside each other; take a density of at "
                 f"most {1 - self.gamma:g}, or a smaller gamma"
             )
-        if self.space == "factors" and self.divide == "weights":
-            raise ValueError(DIVIDE_IN_FACTORS)
-        if self.then == "sum":
-            refuse_idle(self, "then: sum", "sign", "vote", "combine", "divide")
-        elif self.combine != "mean":
-            refuse_idle(self, f"combine: {self.combine}", "divide")
+        refuse_idle_then(self)
         return self
 
     def merge(self, stack: FactorStack, draws: Draws) -> Dense | LowRank:
@@ -124,16 +117,7 @@ class Breadcrumbs(MergeMethod):
 
     def _rule(self, part: Part) -> Tensor:
         left = (between(x, self.density, self.gamma, self.scope) for x in part.xs())
-        if self.then == "sum":
-            return sum_of(left, part.weights)
-        return disjoint_merge(
-            list(left),
-            part.weights,
-            sign=self.sign,
-            vote=self.vote,
-            combine=self.combine,
-            divide=self.divide,
-        )
+        return then_merged(self, left, part.weights)
 
     def result_rank(self, ranks: Sequence[int]) -> int | None:
         return max(ranks) if self.space == "factors" else None
@@ -155,22 +139,8 @@ class Breadcrumbs(MergeMethod):
         return found
 
     def promises(self) -> frozenset[Law]:
-        laws = set(self.laws)
-        if self.then == "sum" or self.sign == "drop":
-            laws |= {Law.ODDNESS}
-        if self.then == "sum" and self.density == 1:
-            # Nothing is left out: the plain sum.
-            laws |= {Law.ROTATION}
-        if self.density == 1 and self.scale == 1:
-            laws |= {Law.IDENTITY}
-            if self.then == "ties" and self.combine != "sum":
-                laws |= {Law.COPIES}
-        if self.space == "delta":
-            laws |= {Law.GAUGE, Law.OWN_RANK_ORDER, Law.SIGN_FLIP, Law.ZERO_ADAPTER}
-            counted = self.vote == "unweighted" and self.divide == "count"
-            if self.then == "sum" or (counted and self.combine != "max"):
-                laws |= {Law.LINEARITY}
-        return frozenset(laws)
+        laws = self.laws | then_promises(self)
+        return laws
 
 
 def between(

@@ -1,7 +1,7 @@
 """DARE: drop entries at random, rescale, then merge."""
 
 from collections.abc import Iterable, Sequence
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -11,10 +11,9 @@ from torch import Tensor
 from copamerge.core.delta import Dense, LowRank
 from copamerge.core.draws import Draws
 from copamerge.core.lora import FactorStack
-from copamerge.methods._base import Law, MergeMethod, refuse_idle
+from copamerge.methods._base import Law, MergeMethod
 from copamerge.methods._steps import (
     CROSS_TERMS,
-    DIVIDE_IN_FACTORS,
     Combine,
     Divide,
     Rescale,
@@ -23,13 +22,12 @@ from copamerge.methods._steps import (
     Vote,
     biases,
     deltas,
-    disjoint_merge,
     drop_at_random,
     split,
     streams,
-    sum_of,
     unlike_ranks,
 )
+from copamerge.methods._then import Then, refuse_idle_then, then_merged, then_promises
 
 
 class Dare(MergeMethod):
@@ -55,7 +53,7 @@ class Dare(MergeMethod):
     paper); `l1` what restores the tensor's sum of magnitudes (mergekit); `none` (MergeLM's
     default flag)."""
 
-    then: Literal["sum", "ties"] = "sum"
+    then: Then = "sum"
     """How the dropped deltas are merged: their weighted `sum` (task arithmetic), or `ties`: sign
     election and disjoint merge without trimming (dare_ties)."""
 
@@ -83,12 +81,7 @@ class Dare(MergeMethod):
 
     @model_validator(mode="after")
     def _no_idle_options(self) -> "Dare":
-        if self.space == "factors" and self.divide == "weights":
-            raise ValueError(DIVIDE_IN_FACTORS)
-        if self.then == "sum":
-            refuse_idle(self, "then: sum", "sign", "vote", "combine", "divide")
-        elif self.combine != "mean":
-            refuse_idle(self, f"combine: {self.combine}", "divide")
+        refuse_idle_then(self)
         return self
 
     def merge(self, stack: FactorStack, draws: Draws) -> Dense | LowRank:
@@ -113,16 +106,7 @@ class Dare(MergeMethod):
             drop_at_random(x, self.density, self.rescale, stream)
             for x, stream in zip(xs, drawn, strict=True)
         )
-        if self.then == "sum":
-            return sum_of(dropped, weights)
-        return disjoint_merge(
-            list(dropped),
-            weights,
-            sign=self.sign,
-            vote=self.vote,
-            combine=self.combine,
-            divide=self.divide,
-        )
+        return then_merged(self, dropped, weights)
 
     def result_rank(self, ranks: Sequence[int]) -> int | None:
         return max(ranks) if self.space == "factors" else None
@@ -137,19 +121,9 @@ class Dare(MergeMethod):
         return 0 < self.density < 1
 
     def promises(self) -> frozenset[Law]:
-        laws = set(self.laws)
-        if self.then == "sum" or self.sign == "drop":
-            laws |= {Law.ODDNESS}
+        laws = self.laws | then_promises(self)
         if self.density == 1:
             laws |= {Law.COORDINATES, Law.RANK_ORDER}
-            if self.scale == 1:
-                laws |= {Law.IDENTITY}
-                if self.then == "ties" and self.combine != "sum":
-                    laws |= {Law.COPIES}
         if self.space == "delta":
-            laws |= {Law.GAUGE, Law.OWN_RANK_ORDER, Law.RANK_ORDER, Law.SIGN_FLIP}
-            laws |= {Law.ZERO_ADAPTER}
-            counted = self.vote == "unweighted" and self.divide == "count"
-            if self.then == "sum" or (counted and self.combine != "max"):
-                laws |= {Law.LINEARITY}
-        return frozenset(laws)
+            laws |= {Law.RANK_ORDER}
+        return laws

@@ -14,7 +14,6 @@ from copamerge.core.lora import FactorStack
 from copamerge.methods._base import Law, MergeMethod, refuse_idle
 from copamerge.methods._steps import (
     CROSS_TERMS,
-    DIVIDE_IN_FACTORS,
     Combine,
     Divide,
     Extent,
@@ -24,14 +23,13 @@ from copamerge.methods._steps import (
     Vote,
     biases,
     deltas,
-    disjoint_merge,
     lines,
     mass_ratio,
     split,
     streams,
-    sum_of,
     unlike_ranks,
 )
+from copamerge.methods._then import refuse_idle_then, then_merged, then_promises
 
 
 class Della(MergeMethod):
@@ -112,12 +110,7 @@ class Della(MergeMethod):
 
     @model_validator(mode="after")
     def _no_idle_options(self) -> "Della":
-        if self.space == "factors" and self.divide == "weights":
-            raise ValueError(DIVIDE_IN_FACTORS)
-        if self.then == "sum":
-            refuse_idle(self, "then: sum", "sign", "vote", "combine", "divide")
-        elif self.combine != "mean":
-            refuse_idle(self, f"combine: {self.combine}", "divide")
+        refuse_idle_then(self)
         if self.window == 0:
             refuse_idle(self, "window: 0", "scope")
         return self
@@ -141,16 +134,7 @@ class Della(MergeMethod):
         self, xs: Iterable[Tensor], weights: Sequence[float], drawn: Sequence[torch.Generator]
     ) -> Tensor:
         dropped = (self._dropped(x, stream) for x, stream in zip(xs, drawn, strict=True))
-        if self.then == "sum":
-            return sum_of(dropped, weights)
-        return disjoint_merge(
-            list(dropped),
-            weights,
-            sign=self.sign,
-            vote=self.vote,
-            combine=self.combine,
-            divide=self.divide,
-        )
+        return then_merged(self, dropped, weights)
 
     def _dropped(
         self, x: Float[Tensor, " *dims"], stream: torch.Generator
@@ -190,22 +174,9 @@ class Della(MergeMethod):
         return 0 < self.density < 1
 
     def promises(self) -> frozenset[Law]:
-        laws = set(self.laws)
-        if self.then == "sum" or self.sign == "drop":
-            laws |= {Law.ODDNESS}
+        laws = self.laws | then_promises(self)
         if not self.seeded():
             laws |= {Law.COORDINATES, Law.RANK_ORDER}
-        if self.then == "sum" and self.density == 1:
-            # Nothing is dropped: the plain sum.
-            laws |= {Law.ROTATION}
-        if self.density == 1 and self.scale == 1:
-            laws |= {Law.IDENTITY}
-            if self.then == "ties" and self.combine != "sum":
-                laws |= {Law.COPIES}
         if self.space == "delta":
-            laws |= {Law.GAUGE, Law.OWN_RANK_ORDER, Law.RANK_ORDER, Law.SIGN_FLIP}
-            laws |= {Law.ZERO_ADAPTER}
-            counted = self.vote == "unweighted" and self.divide == "count"
-            if self.then == "sum" or (counted and self.combine != "max"):
-                laws |= {Law.LINEARITY}
-        return frozenset(laws)
+            laws |= {Law.RANK_ORDER}
+        return laws
