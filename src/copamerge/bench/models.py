@@ -1,26 +1,27 @@
 """What answers samples: a transformers model whose adapter can be changed, bit-exactly."""
 
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from copamerge.bench.loading import (
+    FOLD_UP_TO,
+    greedy,
+    imported,
+    loaded,
+    with_threads,
+    without_noise,
+)
 from copamerge.core.adapter import Adapter, Kind, LayerInfo
 from copamerge.core.delta import LowRank, squared_norm
-from copamerge.errors import AdapterError, CopamergeError, SuiteError, first_few
+from copamerge.errors import AdapterError, SuiteError, first_few
 from copamerge.io import open_adapter
 from copamerge.suites import Sample
-
-FOLD_UP_TO = 500_000_000
-"""Parameters up to which an adapter is folded into the base's weights: faster answers, but what it
-changes is kept twice. Larger models run with the adapter beside their weights."""
 
 ONE_THREAD_UP_TO = 20_000_000
 """Parameters up to which one CPU thread answers. Its layers are too small to share: beside other
@@ -70,7 +71,7 @@ class LlavaAnswerer:
         kept = _kept(opened, modules, layers_too=fold)
         try:
             with without_noise():
-                peft_model = _peft().PeftModel.from_pretrained(self.model, str(adapter))
+                peft_model = imported("peft").PeftModel.from_pretrained(self.model, str(adapter))
                 if fold:
                     peft_model.merge_and_unload()
                 else:
@@ -132,38 +133,15 @@ def load_base(folder: Path) -> LlavaAnswerer:
         SuiteError: transformers cannot load the folder.
         CopamergeError: transformers or peft is not installed.
     """
-    transformers = _extra("transformers")
-    _peft()
-    _extra("PIL")
-    if not (folder / "config.json").is_file():
-        raise SuiteError(
-            f"{folder}: not a model folder (no config.json in it); give the folder of a base "
-            "model that transformers saved"
-        )
-    gpu = torch.cuda.is_available()
-    with without_noise():
-        try:
-            processor = transformers.AutoProcessor.from_pretrained(folder)
-            model, found = transformers.AutoModelForImageTextToText.from_pretrained(
-                folder, dtype=torch.float32, output_loading_info=True
-            )
-            if gpu and sum(p.numel() for p in model.parameters()) > FOLD_UP_TO:
-                model = model.to(torch.bfloat16)
-        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-            first = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
-            raise SuiteError(
-                f"{folder}: transformers cannot load this as an image-text model with its "
-                f"processor: {first}"
-            ) from None
-    if absent := sorted(map(str, found["missing_keys"])):
-        # transformers would make them up.
-        raise SuiteError(
-            f"{folder}: its weights lack {len(absent)} tensors of the model (first: "
-            f"{absent[0]!r}); copy the folder again"
-        )
+    model, processor = loaded(
+        folder,
+        "AutoModelForImageTextToText",
+        "AutoProcessor",
+        "an image-text model with its processor",
+    )
     if not getattr(processor, "chat_template", None):
         raise SuiteError(f"{folder}: its processor has no chat template; add chat_template.jinja")
-    return LlavaAnswerer(model.to("cuda" if gpu else "cpu").eval(), processor, str(folder))
+    return LlavaAnswerer(model, processor, str(folder))
 
 
 # --- does it fit -------------------------------------------------------------------------------
@@ -252,68 +230,3 @@ def _restore(model: nn.Module, modules: Mapping[str, nn.Module], kept: Kept) -> 
             parameter.copy_(copy)
     if hasattr(model, "peft_config"):
         del model.peft_config
-
-
-# --- libraries that may be missing, and that talk too much --------------------------------------
-
-
-def _peft() -> Any:
-    return _extra("peft")
-
-
-def _extra(name: str) -> Any:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return import_module(name)
-    except ModuleNotFoundError as error:
-        raise CopamergeError(
-            f"{error.name} is not installed; the benchmark needs it: pip install 'copamerge[bench]'"
-        ) from None
-
-
-@contextmanager
-def without_noise() -> Iterator[None]:
-    """Without transformers' bars, hints and deprecations: nothing a user could act on."""
-    from transformers.utils import logging
-
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.set_verbosity(level)
-        if bars:
-            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
-
-
-@contextmanager
-def with_threads(count: int | None) -> Iterator[None]:
-    """So many of torch's CPU threads inside the block; None: as many as there are."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def greedy(model: Any, processor: Any) -> Any:
-    """The base's generation settings, without sampling and whatever only sampling uses."""
-    from transformers import GenerationConfig
-
-    own, tokenizer = model.generation_config, processor.tokenizer
-    stop = own.eos_token_id if own.eos_token_id is not None else tokenizer.eos_token_id
-    pad = tokenizer.pad_token_id
-    if pad is None:
-        pad = stop[0] if isinstance(stop, list) else stop
-    return GenerationConfig(  # type: ignore[no-untyped-call]
-        do_sample=False,
-        num_beams=1,
-        bos_token_id=own.bos_token_id,
-        eos_token_id=stop,
-        pad_token_id=pad,
-    )

@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from pydantic import Field
 
+from copamerge.bench.loading import imported
 from copamerge.errors import CopamergeError
 from copamerge.learn.job import Job, LearnOptions, Tell, check_free, prepare, write_learnt
 from copamerge.learn.mixture import hung, stacks_of, sum_of_factors, weighted_sum
@@ -18,7 +19,6 @@ from copamerge.learn.model import (
     answer_tokens,
     batch_of,
     cross_entropies,
-    imported,
     unhurried,
 )
 from copamerge.learn.questions import Questions
@@ -199,4 +199,4 @@ def _search(
 def _nevergrad() -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return imported("nevergrad")
+        return imported("nevergrad", "learn")

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -11,32 +10,18 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from copamerge.bench.models import (
-    FOLD_UP_TO,
-    ONE_THREAD_UP_TO,
-    LlavaAnswerer,
+from copamerge.bench.loading import (
+    check_model_folder,
     greedy,
-    load_base,
+    imported,
+    loaded,
     with_threads,
     without_noise,
 )
-from copamerge.errors import CopamergeError, SuiteError
+from copamerge.bench.models import ONE_THREAD_UP_TO, LlavaAnswerer, load_base
+from copamerge.errors import SuiteError
 from copamerge.learn.questions import Questions
 from copamerge.suites import Sample
-
-
-def imported(name: str) -> Any:
-    """A library of the extra `learn`.
-
-    Raises:
-        CopamergeError: it is not installed.
-    """
-    try:
-        return import_module(name)
-    except ModuleNotFoundError as error:
-        raise CopamergeError(
-            f"{error.name} is not installed; pip install 'copamerge[learn]'"
-        ) from None
 
 
 class TextProcessor:
@@ -73,44 +58,26 @@ def load_model(folder: Path) -> LlavaAnswerer:
         SuiteError: transformers cannot load the folder.
         CopamergeError: transformers or peft is not installed.
     """
-    transformers = imported("transformers")
-    imported("peft")
-    imported("PIL")
-    if not (folder / "config.json").is_file():
-        raise SuiteError(
-            f"{folder}: not a model folder (no config.json in it); give the folder of a base "
-            "model that transformers saved"
-        )
-    gpu = torch.cuda.is_available()
-    with without_noise():
-        try:
+    transformers = imported("transformers", "learn")
+    check_model_folder(folder)
+    try:
+        with without_noise():
             config = transformers.AutoConfig.from_pretrained(folder)
-            if type(config) in transformers.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
-                return load_base(folder)
-            tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-            model, found = transformers.AutoModelForCausalLM.from_pretrained(
-                folder, dtype=torch.float32, output_loading_info=True
-            )
-            if gpu and sum(p.numel() for p in model.parameters()) > FOLD_UP_TO:
-                model = model.to(torch.bfloat16)
-        except Exception as error:  # whatever a damaged file makes transformers raise
-            if isinstance(error, CopamergeError):
-                raise
-            first = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
-            raise SuiteError(
-                f"{folder}: transformers cannot load this as a causal language model with its "
-                f"tokenizer: {first}"
-            ) from None
-    if absent := sorted(map(str, found["missing_keys"])):
-        raise SuiteError(
-            f"{folder}: its weights lack {len(absent)} tensors of the model (first: "
-            f"{absent[0]!r}); copy the folder again"
-        )
+    except Exception as error:  # whatever a damaged file makes transformers raise
+        first = (str(error).strip() or repr(error)).splitlines()[0]
+        raise SuiteError(f"{folder}: transformers cannot load this: {first}") from None
+    if type(config) in transformers.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
+        return load_base(folder)
+    model, tokenizer = loaded(
+        folder,
+        "AutoModelForCausalLM",
+        "AutoTokenizer",
+        "a causal language model with its tokenizer",
+    )
     if tokenizer.eos_token_id is None:
         raise SuiteError(f"{folder}: its tokenizer has no end token; add one to its config")
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
-    model = model.to("cuda" if gpu else "cpu").eval()
     return LlavaAnswerer(model, TextProcessor(tokenizer), str(folder))
 
 

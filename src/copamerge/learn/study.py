@@ -6,9 +6,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from copamerge.bench.loading import imported
 from copamerge.bench.units import sha256
 from copamerge.errors import OutputError
-from copamerge.learn.model import imported
 from copamerge.learn.space import WEIGHTS, Range, Space
 
 STUDY = "study.db"
@@ -34,7 +34,7 @@ def study_in(optuna: Any, out: Path, asked: Mapping[str, Any]) -> Iterator[Any]:
     Raises:
         OutputError: it is damaged, or asked something else.
     """
-    sqlalchemy = imported("sqlalchemy")
+    sqlalchemy = imported("sqlalchemy", "learn")
     storage = None
     try:
         try:

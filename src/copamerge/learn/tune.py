@@ -24,10 +24,10 @@ from typing import Any, Literal, NamedTuple
 import yaml
 from pydantic import Field
 
+from copamerge.bench.loading import imported
 from copamerge.bench.score import score
 from copamerge.errors import CopamergeError, OutputError
 from copamerge.learn.job import Job, LearnOptions, Tell, prepare, say_how, versions
-from copamerge.learn.model import imported
 from copamerge.learn.questions import Questions
 from copamerge.learn.space import WEIGHTS, space_from
 from copamerge.learn.study import (
@@ -316,4 +316,4 @@ def _put(path: Path, text: str) -> None:
 def _optuna() -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return imported("optuna")
+        return imported("optuna", "learn")
