@@ -11,6 +11,13 @@ GOOD = [
     {"adapters": ["a"]},
     {"adapters": ["a", {"adapter": "b", "weight": -0.2}], "method": "ties"},
     {"adapters": ["a"], "method": {"name": "ties", "density": 0.3}, "rank": 16},
+    {
+        "adapters": ["a"],
+        "method": {"rule": "ties", "space": "core", "calibrate": "pico", "scale": "norm_match"},
+    },
+    {"adapters": ["a"], "method": {"name": "ties", "space": "factors", "scale": 0.5}},
+    {"adapters": ["a"], "method": {"name": "core", "rule": "dare", "density": 0.5}},
+    {"adapters": ["a"], "method": "knots"},
     {"adapters": [{"adapter": "a", "weight": [0, 1]}], "rank": "energy=0.99"},
     {"adapters": [{"adapter": "a", "weight": [{"filter": "mlp", "value": 2}, {"value": 1}]}]},
 ]
@@ -21,6 +28,9 @@ BAD = [
     {"adapters": ["a"], "method": "tis"},
     {"adapters": ["a"], "method": {"name": "ties", "dens": 0.3}},
     {"adapters": ["a"], "method": {"name": "ties", "density": 3}},
+    {"adapters": ["a"], "method": {"rule": "ties", "space": "kore"}},
+    {"adapters": ["a"], "method": {"rule": "ties", "scale": "norm_mach"}},
+    {"adapters": ["a"], "method": {"density": 0.3}},
     {"adapters": ["a"], "rank": 0},
     {"adapters": ["a"], "dtype": "int8"},
 ]

@@ -14,14 +14,7 @@ from pydantic import (
 )
 
 from copamerge.core.delta import Energy
-from copamerge.methods import (
-    METHODS,
-    NAMED,
-    Composed,
-    MergeMethod,
-    method_from,
-    method_names,
-)
+from copamerge.methods import MergeMethod, method_from
 from copamerge.recipe.schedule import Filter, Schedule
 
 Policy = Literal["error", "mean", "first", "drop"]
@@ -68,44 +61,6 @@ Rank = Annotated[
 ]
 
 
-def _method_schema() -> dict[str, Any]:
-    """A name, or a mapping of a name and that method's options, with those of a composition."""
-    around = Composed.model_json_schema()["properties"]
-    parts = {key: part for key, part in around.items() if key not in ("title", "rule")}
-    shapes: list[dict[str, Any]] = [{"enum": list(method_names())}]
-    for name in METHODS:
-        options = METHODS[name].model_json_schema().get("properties", {})
-        # Two words are of both: a number or a rule for the scale, a method's space or one around.
-        both = {key: {"anyOf": [options[key], parts[key]]} for key in options.keys() & parts.keys()}
-        for key in ("name", "rule"):
-            shapes.append(
-                {
-                    "type": "object",
-                    "description": (METHODS[name].__doc__ or name).splitlines()[0],
-                    "properties": {
-                        "name": {"const": name},
-                        "rule": {"const": name},
-                        **parts,
-                        **options,
-                        **dict(sorted(both.items())),
-                    },
-                    "required": [key],
-                    "additionalProperties": False,
-                }
-            )
-    for name, named in NAMED.items():
-        shapes.append(
-            {
-                "type": "object",
-                "description": named.summary,
-                # Whatever its rule takes, and the rule can be another one.
-                "properties": {"name": {"const": name}, "rule": {"enum": list(METHODS)}},
-                "required": ["name"],
-            }
-        )
-    return {"anyOf": shapes}
-
-
 class _Config(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -131,7 +86,9 @@ class Recipe(_Config):
     """Together with the adapter files, all that decides a merge."""
 
     method: Annotated[
-        SerializeAsAny[MergeMethod], BeforeValidator(method_from), WithJsonSchema(_method_schema())
+        SerializeAsAny[MergeMethod],
+        BeforeValidator(method_from),
+        WithJsonSchema({"title": "Method"}),
     ] = Field(default_factory=lambda: method_from("copa"))
     """Name of a merge method, or a mapping with `name` and its options."""
 
