@@ -291,6 +291,29 @@ def test_norm_match_gives_the_mean_norm_of_the_inputs(rule):
     assert float(one.merge_bias(stack, DRAWS).norm()) == pytest.approx(bias, rel=1e-5)
 
 
+@pytest.mark.parametrize("rule", ["ties", "task_arithmetic", "copa", "tsv_m", "mean"])
+def test_gain_match_has_the_inputs_in_it_as_much_as_they_are(rule):
+    stack = stack_of(4, 4, 4, weights=[1.0, 0.5, 2.0])
+    weights, taus = stack.weights.double().numpy(), dense(stack)
+
+    merged = as_array(method_from({"rule": rule, "scale": "gain_match"}).merge(stack, DRAWS))
+    plain = as_array(method_from(rule).merge(stack, DRAWS))
+
+    gains = (taus * merged).sum((1, 2)) / weights / (taus**2).sum((1, 2))
+    assert gains.mean() == pytest.approx(1.0, rel=1e-5)
+    np.testing.assert_allclose(
+        merged / np.linalg.norm(merged), plain / np.linalg.norm(plain), atol=1e-6
+    )
+
+
+def test_gain_match_of_copies_and_of_one():
+    stack = stack_of(4, 4)
+    same = replace(stack, A=stack.A[[0, 0]], B=stack.B[[0, 0]])
+    method = method_from({"rule": "task_arithmetic", "scale": "gain_match"})
+
+    np.testing.assert_allclose(as_array(method.merge(same, DRAWS)), dense(stack)[0], atol=1e-5)
+
+
 def test_adapters_of_zero_do_not_count_for_the_norm():
     stack = stack_of(4, 4)
     empty = replace(

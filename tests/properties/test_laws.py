@@ -93,6 +93,8 @@ SETTINGS = [
     {"rule": "robustmerge", "gauge": "canonical"},
     {"rule": "task_arithmetic", "scale": "mean", "calibrate": "pico_each"},
     {"rule": "task_arithmetic", "scale": "norm_match"},
+    {"rule": "task_arithmetic", "scale": "gain_match"},
+    {"rule": "ties", "density": 1, "scale": "gain_match"},
     {"rule": "wudi", "directions": 2, "balance": "equal"},
     {"rule": "task_arithmetic", "space": "core"},
     {"rule": "tsv_m", "balance": "equal", "scale": "norm_match", "times": 1.5},

@@ -29,10 +29,10 @@ from copamerge.methods._spaces import View, in_core, in_ctm, in_knots
 from copamerge.methods._steps import biases, total_weight
 
 Coordinates = Literal["delta", "core", "knots", "ctm"]
-ScaleRule = Literal["fixed", "mean", "norm_match"]
+ScaleRule = Literal["fixed", "mean", "norm_match", "gain_match"]
 
 SPACES = ("core", "knots", "ctm")
-SCALES = ("fixed", "mean", "norm_match")
+SCALES = ("fixed", "mean", "norm_match", "gain_match")
 
 LOST_IN: Mapping[Coordinates, frozenset[Law]] = MappingProxyType(
     {
@@ -115,7 +115,9 @@ class Composed(MergeMethod):
     scale: ScaleRule = "fixed"
     """`fixed`: what the rule's own `scale` says. `mean`: divided by the sum of the weights.
     `norm_match`: each layer's delta (and bias) gets the mean norm of its inputs, weights included.
-    A named rule takes the place of the method's `scale`."""
+    `gain_match`: each layer's delta (and bias) holds its inputs as much as they are, on average:
+    the mean of `<merge, delta_n> / (w_n |delta_n|^2)` becomes 1 (ours). A named rule takes the
+    place of the method's `scale`."""
 
     times: float = Field(default=1.0, gt=0)
     """With a named scale rule: a multiple of what it gives, above 0."""
@@ -160,7 +162,10 @@ class Composed(MergeMethod):
             return merged
         if self.scale == "mean":
             return _times(merged, self.times / total_weight(stack))
-        wanted = _mean_size(norms(stack), stack)
+        sizes = norms(stack)
+        if self.scale == "gain_match":
+            return _times(merged, self.times / _mean_gain(_inner(merged, stack), sizes, stack))
+        wanted = _mean_size(sizes, stack)
         return _times(merged, self.times * _matching(squared_norm(merged) ** 0.5, wanted))
 
     def merge_bias(self, stack: FactorStack, draws: Draws) -> Float[Tensor, " d_out"]:
@@ -169,7 +174,11 @@ class Composed(MergeMethod):
             return merged
         if self.scale == "mean":
             return merged * (self.times / total_weight(stack))
-        wanted = _mean_size(biases(stack).double().norm(dim=1), stack)
+        given = biases(stack).double()
+        if self.scale == "gain_match":
+            gain = _mean_gain(given @ merged.double(), given.norm(dim=1), stack)
+            return merged * (self.times / gain)
+        wanted = _mean_size(given.norm(dim=1), stack)
         return merged * (self.times * _matching(float(merged.double().norm()), wanted))
 
     def _prepared(self, stack: FactorStack) -> FactorStack:
@@ -244,7 +253,7 @@ class Composed(MergeMethod):
             laws |= UNTOUCHED_DELTAS
         if self.scale == "mean":
             laws -= {Law.LINEARITY, Law.COPIES, Law.ZERO_ADAPTER}
-        elif self.scale == "norm_match":
+        elif self.scale in ("norm_match", "gain_match"):
             laws -= {Law.LINEARITY}
         if self.times != 1:
             laws -= {Law.IDENTITY, Law.COPIES}
@@ -256,6 +265,26 @@ def _mean_size(sizes: Tensor, stack: FactorStack) -> float:
     weighed = sizes * stack.weights.double().abs()
     there = weighed[weighed > 0]
     return float(there.mean()) if len(there) else 0.0
+
+
+def _inner(merged: WeightDelta, stack: FactorStack) -> Tensor:
+    """`<merge, delta_n>` for each adapter, from the factors."""
+    A, B = stack.A.double(), stack.B.double()
+    if isinstance(merged, Dense):
+        return ((B.mT @ merged.matrix.double()) * A).sum((1, 2))
+    return ((merged.B.double().mT @ B) * (merged.A.double() @ A.mT)).sum((1, 2))
+
+
+def _mean_gain(inner: Tensor, sizes: Tensor, stack: FactorStack) -> float:
+    """Mean of `<merge, x_n> / (w_n |x_n|^2)` over the inputs that are not zero.
+
+    1, which changes nothing, where a merge has nothing of its inputs in it or the opposite.
+    """
+    there = sizes > 0
+    if not there.any():
+        return 1.0
+    gain = float((inner[there] / (stack.weights.double()[there] * sizes[there].square())).mean())
+    return gain if gain > CANCELLED else 1.0
 
 
 def _matching(size: float, wanted: float) -> float:
