@@ -56,6 +56,10 @@ def run_seed(seed: int, split: str, items: int, pairs: list[tuple[str, float]]) 
     )
 
 
+def options(seed: int, split: str, items: int) -> list[str]:
+    return [f"--seed={seed}", f"--split={split}", f"--items={items}"]
+
+
 def all_seeds(
     seeds: tuple[int, ...], split: str, items: int, pairs: list[tuple[str, float]]
 ) -> None:
@@ -64,8 +68,7 @@ def all_seeds(
     for some in (seeds[:2], seeds[2:]):
         running = [
             subprocess.Popen(
-                [sys.executable, __file__, "--seed", str(seed), "--split", split]
-                + ["--items", str(items), "--pairs", *said]
+                [sys.executable, __file__, *options(seed, split, items), "--pairs", *said]
             )
             for seed in some
         ]
