@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from copamerge.suites import Sample, suite_named
+from copamerge.suites import Asking, Sample, suite_named
 from makers import make_adapter
 
 MINI = suite_named("mini")
@@ -27,7 +27,7 @@ class Echo:
         self.put_on.append(self._name)
         yield ("warned",) if self._name == "warned" else ()
 
-    def answer(self, samples: Sequence[Sample], max_new_tokens: int, batch: int) -> list[str]:
+    def answer(self, samples: Sequence[Sample], asking: Asking, batch: int) -> list[str]:
         if self.stop_after is not None and len(self.put_on) > self.stop_after:
             raise KeyboardInterrupt
         self.asked += [(self._name, sample.id) for sample in samples]
@@ -42,7 +42,7 @@ def mixed_samples(count: int) -> list[Sample]:
     tasks = MINI.tasks
     samples = [tasks[i % len(tasks)].sample(i, "test", 0) for i in range(count)]
     return [
-        Sample(sample.id, None if i % 3 == 1 else sample.image, sample.question, sample.references)
+        Sample(sample.id, () if i % 3 == 1 else sample.images, sample.question, sample.references)
         for i, sample in enumerate(samples)
     ]
 

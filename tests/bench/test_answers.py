@@ -15,28 +15,28 @@ from copamerge.bench.answers import (
     write_answers,
 )
 from copamerge.bench.units import (
-    Decoding,
     Unit,
     adapter_digest,
     base_digest,
     units,
 )
 from copamerge.errors import AdapterError, OutputError, SuiteError
-from copamerge.suites import suite_named
+from copamerge.suites import Asking, Classes, suite_named
 
-UNIT = Unit("base", None, "mini", "vqa", "test", 0, 0, 3, Decoding(16))
+UNIT = Unit("base", None, "mini", "vqa", "test", 0, 0, 3, Asking(16))
 IDS = ("vqa/test/0/0", "vqa/test/0/1", "vqa/test/0/2")
 SAID = Answers(IDS, ("red", "", 'two\nlines "quoted" \u2028 é'), 0.5, {"torch": "2"}, ("careful",))
 
 
 def test_a_key_is_the_hash_of_the_canonical_record() -> None:
     text = (
-        '{"adapter_digest":null,"base_digest":"base","count":3,"decoding":{"greedy":true,'
-        '"max_new_tokens":16},"seed":0,"split":"test","start":0,"suite":"mini","task":"vqa"}'
+        '{"adapter_digest":null,"asking":{"classes":null,"frame":"processor","max_new_tokens":16,'
+        '"template":"chat"},"base_digest":"base","count":3,"data_digest":null,"seed":0,'
+        '"split":"test","start":0,"suite":"mini","task":"vqa"}'
     )
 
     # Also the output of sha256sum for this text: a name must never change by itself.
-    assert UNIT.key == hashlib.sha256(text.encode()).hexdigest()[:24] == "5dcdcae7128e0c53bda1443f"
+    assert UNIT.key == hashlib.sha256(text.encode()).hexdigest()[:24] == "2a9032363fb927594b7ad01f"
 
 
 @pytest.mark.parametrize(
@@ -50,8 +50,11 @@ def test_a_key_is_the_hash_of_the_canonical_record() -> None:
         {"seed": 1},
         {"start": 3},
         {"count": 2},
-        {"decoding": Decoding(17)},
-        {"decoding": Decoding(16, greedy=False)},
+        {"asking": Asking(17)},
+        {"asking": Asking(16, "vicuna_v1")},
+        {"asking": Asking(16, frame="pad")},
+        {"asking": Asking(16, classes=Classes(("cat",)))},
+        {"data_digest": "d"},
     ],
 )
 def test_whatever_changes_an_answer_changes_the_key(change: dict[str, object]) -> None:
@@ -66,7 +69,7 @@ def test_pieces_cover_the_samples_once(count: int) -> None:
 
     covered = [i for piece in pieces for i in range(piece.start, piece.start + piece.count)]
     assert covered == list(range(count))
-    assert {piece.decoding.max_new_tokens for piece in pieces} == {task.max_new_tokens}
+    assert {piece.asking.max_new_tokens for piece in pieces} == {task.asking.max_new_tokens}
 
 
 def test_answers_come_back_as_they_were(tmp_path: Path) -> None:

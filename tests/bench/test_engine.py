@@ -291,7 +291,7 @@ class Fond(Echo):
             self.put = sum(x**2 for x in norms(adapter).values()) ** 0.5
         return super().use(adapter)
 
-    def answer(self, samples: Sequence[Any], max_new_tokens: int, batch: int) -> list[str]:
+    def answer(self, samples: Sequence[Any], asking: Any, batch: int) -> list[str]:
         self.asked += [(self._name, sample.id) for sample in samples]
         off = abs(np.log(self.put / self.norm))
         right = round(len(samples) / (1 + off))

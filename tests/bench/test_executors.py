@@ -11,7 +11,8 @@ from echo import MINI, Echo
 
 from copamerge.bench import units
 from copamerge.bench.answers import answers_file
-from copamerge.bench.executors import Job, Local, Ray, answer_all, executor_for, ids_of
+from copamerge.bench.executors import Job, Local, answer_all, executor_for, ids_of
+from copamerge.bench.raypool import Ray
 from copamerge.bench.units import adapter_digest, base_digest
 from copamerge.errors import CopamergeError
 
@@ -166,4 +167,4 @@ class TestRay:
 def test_ids_are_those_of_the_samples() -> None:
     (job,) = jobs_of("b", {"base": None}, count=2, tasks=("vqa",))
 
-    assert ids_of(job.unit) == ("vqa/test/0/0", "vqa/test/0/1")
+    assert ids_of(job) == ("vqa/test/0/0", "vqa/test/0/1")

@@ -9,15 +9,17 @@ import torch
 from echo import mixed_samples
 from torch import Tensor
 
-from copamerge.bench import models
-from copamerge.bench.models import NO_CHANGE, LlavaAnswerer, load_base
+from copamerge.bench import wearing
+from copamerge.bench.models import Generator, load_base
+from copamerge.bench.wearing import NO_CHANGE
 from copamerge.errors import AdapterError, CopamergeError, SuiteError
+from copamerge.suites import Asking
 
 pytestmark = pytest.mark.interop
 
 
 @pytest.fixture(scope="module")
-def answerer(base: Path) -> LlavaAnswerer:
+def answerer(base: Path) -> Generator:
     return load_base(base)
 
 
@@ -25,11 +27,11 @@ def answerer(base: Path) -> LlavaAnswerer:
 def either_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Small models have the adapter folded in, large ones have it beside the weights."""
     if request.param == "beside":
-        monkeypatch.setattr(models, "FOLD_UP_TO", 0)
+        monkeypatch.setattr(wearing, "FOLD_UP_TO", 0)
     return str(request.param)
 
 
-def bits(answerer: LlavaAnswerer) -> dict[str, Tensor]:
+def bits(answerer: Generator) -> dict[str, Tensor]:
     return {name: x.detach().clone() for name, x in answerer.model.state_dict().items()}
 
 
@@ -39,71 +41,71 @@ def same_bits(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
     )
 
 
-def test_a_batch_answers_what_batches_of_one_answer(answerer: LlavaAnswerer) -> None:
+def test_a_batch_answers_what_batches_of_one_answer(answerer: Generator) -> None:
     samples = mixed_samples(24)
 
-    batched = answerer.answer(samples, 8, batch=24)
-    pairs = answerer.answer(samples, 8, batch=5)
-    alone = answerer.answer(samples, 8, batch=1)
+    batched = answerer.answer(samples, Asking(8), batch=24)
+    pairs = answerer.answer(samples, Asking(8), batch=5)
+    alone = answerer.answer(samples, Asking(8), batch=1)
 
     assert batched == pairs == alone
     assert len(set(alone)) > 5  # a model that says the same to everyone would pass anything
 
 
-def test_pictures_reach_the_questions_they_belong_to(answerer: LlavaAnswerer) -> None:
+def test_pictures_reach_the_questions_they_belong_to(answerer: Generator) -> None:
     samples = mixed_samples(6)
-    inputs = answerer.inputs(samples)
+    inputs = answerer.inputs(samples, Asking())
 
-    pictured = [sample for sample in samples if sample.image is not None]
+    pictured = [sample for sample in samples if sample.images]
     assert len(inputs["pixel_values"]) == len(pictured) == 4
     tokens = (inputs["input_ids"] == answerer.model.config.image_token_id).sum(1).tolist()
-    assert tokens == [36 if sample.image is not None else 0 for sample in samples]
+    assert tokens == [36 if sample.images else 0 for sample in samples]
     # Padding stands on the left: the last token is the prompt's.
     assert (inputs["attention_mask"][:, -1] == 1).all()
     assert (inputs["attention_mask"][:, 0] == 0).any()
 
 
-def test_questions_without_any_picture_are_answered(answerer: LlavaAnswerer) -> None:
-    texts = [sample for sample in mixed_samples(9) if sample.image is None]
+def test_questions_without_any_picture_are_answered(answerer: Generator) -> None:
+    texts = [sample for sample in mixed_samples(9) if not sample.images]
 
-    assert answerer.answer(texts, 4, batch=3) == answerer.answer(texts, 4, batch=1)
+    assert answerer.answer(texts, Asking(4), batch=3) == answerer.answer(texts, Asking(4), batch=1)
 
 
-def test_answers_have_no_special_tokens_or_edges(answerer: LlavaAnswerer) -> None:
-    for answer in answerer.answer(mixed_samples(12), 16, batch=6):
+def test_answers_have_no_special_tokens_or_edges(answerer: Generator) -> None:
+    for answer in answerer.answer(mixed_samples(12), Asking(16), batch=6):
         assert answer == answer.strip()
         assert not any(token in answer for token in ("<s>", "</s>", "<pad>", "<image>", "USER :"))
 
 
-def test_the_user_s_threads_are_left_as_they_were(answerer: LlavaAnswerer) -> None:
+def test_the_user_s_threads_are_left_as_they_were(answerer: Generator) -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(2)
 
-    answerer.answer(mixed_samples(2), 2, 2)
+    answerer.answer(mixed_samples(2), Asking(2), 2)
 
     assert torch.get_num_threads() == 2
     torch.set_num_threads(before)
 
 
-def test_nothing_is_asked_without_samples(answerer: LlavaAnswerer) -> None:
-    assert answerer.answer([], 4, batch=3) == []
+def test_nothing_is_asked_without_samples(answerer: Generator) -> None:
+    assert answerer.answer([], Asking(4), batch=3) == []
 
 
 def test_the_base_comes_back_bit_by_bit(
-    answerer: LlavaAnswerer, adapters: Mapping[str, Path], either_way: str
+    answerer: Generator, adapters: Mapping[str, Path], either_way: str
 ) -> None:
     before, samples = bits(answerer), mixed_samples(12)
-    of_base = answerer.answer(samples, 6, 12)
+    of_base = answerer.answer(samples, Asking(6), 12)
     modules = dict(answerer.model.named_modules())
     said = {}
 
     for name, path in [*adapters.items(), *reversed(adapters.items())]:
         with answerer.use(path) as warned:
             assert list(warned) == []
-            said.setdefault(name, []).append(answerer.answer(samples, 6, 12))
+            said.setdefault(name, []).append(answerer.answer(samples, Asking(6), 12))
         assert same_bits(bits(answerer), before)
 
-    assert answerer.answer(samples, 6, 12) == of_base
+    assert answerer.answer(samples, Asking(6), 12) == of_base
     assert dict(answerer.model.named_modules()) == modules
     assert not hasattr(answerer.model, "peft_config")
     assert said["a"][0] == said["a"][1] and said["b"][0] == said["b"][1]
@@ -111,7 +113,7 @@ def test_the_base_comes_back_bit_by_bit(
 
 
 def test_the_base_comes_back_after_an_error(
-    answerer: LlavaAnswerer, adapters: Mapping[str, Path], either_way: str
+    answerer: Generator, adapters: Mapping[str, Path], either_way: str
 ) -> None:
     before = bits(answerer)
 
@@ -122,7 +124,7 @@ def test_the_base_comes_back_after_an_error(
 
 
 def test_an_adapter_answers_as_under_peft_alone(
-    base: Path, answerer: LlavaAnswerer, adapters: Mapping[str, Path], either_way: str
+    base: Path, answerer: Generator, adapters: Mapping[str, Path], either_way: str
 ) -> None:
     import peft
     from transformers import AutoModelForImageTextToText
@@ -133,7 +135,7 @@ def test_an_adapter_answers_as_under_peft_alone(
         fresh = AutoModelForImageTextToText.from_pretrained(base)
         judge = peft.PeftModel.from_pretrained(fresh, str(adapters["b"])).eval()
     with answerer.use(adapters["b"]), torch.inference_mode():
-        inputs = answerer.inputs(samples)
+        inputs = answerer.inputs(samples, Asking())
         ours = answerer.model(**inputs).logits
         theirs = judge(**inputs).logits
 
@@ -141,19 +143,19 @@ def test_an_adapter_answers_as_under_peft_alone(
 
 
 def test_saved_modules_and_biases_come_off_again(
-    answerer: LlavaAnswerer, adapter: Callable[..., Path], tmp_path: Path, either_way: str
+    answerer: Generator, adapter: Callable[..., Path], tmp_path: Path, either_way: str
 ) -> None:
     path = adapter(tmp_path / "head", modules_to_save=["linear_2"])
     before = bits(answerer)
 
     with answerer.use(path):
-        answerer.answer(mixed_samples(3), 4, 3)
+        answerer.answer(mixed_samples(3), Asking(4), 3)
 
     assert same_bits(bits(answerer), before)
 
 
 def test_an_adapter_of_another_width_is_refused_with_both_shapes(
-    answerer: LlavaAnswerer, adapters: Mapping[str, Path], tmp_path: Path
+    answerer: Generator, adapters: Mapping[str, Path], tmp_path: Path
 ) -> None:
     from safetensors.torch import load_file, save_file
 
@@ -178,9 +180,7 @@ def test_an_adapter_of_another_width_is_refused_with_both_shapes(
     assert same_bits(bits(answerer), before)
 
 
-def test_an_adapter_of_another_architecture_is_refused(
-    answerer: LlavaAnswerer, tmp_path: Path
-) -> None:
+def test_an_adapter_of_another_architecture_is_refused(answerer: Generator, tmp_path: Path) -> None:
     from makers import make_adapter
 
     path = make_adapter(tmp_path / "other")
@@ -190,16 +190,16 @@ def test_an_adapter_of_another_architecture_is_refused(
 
 
 def test_an_adapter_that_changes_nothing_is_called_so(
-    answerer: LlavaAnswerer, adapter: Callable[..., Path], tmp_path: Path, either_way: str
+    answerer: Generator, adapter: Callable[..., Path], tmp_path: Path, either_way: str
 ) -> None:
     path = adapter(tmp_path / "zero", size=0.0)
     samples = mixed_samples(6)
 
     with answerer.use(path) as warned:
-        said = answerer.answer(samples, 4, 6)
+        said = answerer.answer(samples, Asking(4), 6)
 
     assert list(warned) == [NO_CHANGE]
-    assert said == answerer.answer(samples, 4, 6)
+    assert said == answerer.answer(samples, Asking(4), 6)
 
 
 def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:

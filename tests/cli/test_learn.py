@@ -79,7 +79,7 @@ def test_pictures_of_one_s_own_reach_an_image_text_base(copamerge_cli, tmp_path)
 
     zoo, lines = open_zoo(), []
     for i, sample in enumerate(suite_named("mini").by_name["vqa"].samples("train", 3)):
-        Image.fromarray(sample.image).save(tmp_path / f"{i}.png")
+        Image.fromarray(sample.images[0]).save(tmp_path / f"{i}.png")
         lines.append({"prompt": sample.question, "image": f"{i}.png"})
     write_lines(tmp_path / "data.jsonl", lines)
     adapters = [zoo.adapters("shared")[name] for name in ("vqa", "classes")]

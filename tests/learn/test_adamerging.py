@@ -16,11 +16,12 @@ from copamerge.learn.questions import read_questions
 from copamerge.merging import merge, merge_plan, plan
 from copamerge.recipe import load_recipe
 from copamerge.recipe.schedule import weight_at
+from copamerge.suites import Asking
 
 
 @pytest.fixture(scope="module")
 def questions(data):
-    return [dataclasses.replace(read_questions(data, answers=False), max_new_tokens=4)]
+    return [dataclasses.replace(read_questions(data, answers=False), asking=Asking(4))]
 
 
 @pytest.fixture
@@ -47,8 +48,8 @@ def test_the_gradient_is_that_of_finite_differences(job, kind):
     }
     samples = job.questions[0].samples
     with hung(job.model.model, stacks, weighted_sum, found):
-        answers = generated_tokens(job.model, samples, 4)
-        batch = batch_of(job.model, samples, answers)
+        answers = generated_tokens(job.model, samples, Asking(4))
+        batch = batch_of(job.model, samples, answers, Asking())
         entropies(job.model, batch).mean().backward()
         gradient = found.raw.grad.clone()
         for row, column in [(0, 0), (0, 1), (-1, 1)]:

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import torch
 
+from copamerge.bench.models import load_base
+from copamerge.bench.prompting import prompt
 from copamerge.errors import AdapterError, SuiteError
 from copamerge.learn.mixture import hung, stacks_of, sum_of_factors, weighted_sum
 from copamerge.learn.model import (
@@ -16,17 +18,17 @@ from copamerge.learn.model import (
     cross_entropies,
     entropies,
     generated_tokens,
-    load_model,
 )
 from copamerge.learn.questions import of_suite, read_questions
 from copamerge.merging import plan
 from copamerge.recipe import recipe_from
+from copamerge.suites import Asking
 from strategies import random_stack
 
 
 @pytest.fixture(scope="module")
 def model(base):
-    return load_model(base)
+    return load_base(base)
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +38,9 @@ def samples(data):
 
 @pytest.fixture(scope="module")
 def batch(model, samples):
-    return batch_of(model, samples, [answer_tokens(model, x.references[0]) for x in samples])
+    return batch_of(
+        model, samples, [answer_tokens(model, x.references[0]) for x in samples], Asking()
+    )
 
 
 def logs_alone(model, sample, answer):
@@ -76,17 +80,18 @@ def test_entropy_is_the_mean_over_an_answer_s_tokens(model, samples, batch):
 def test_a_batch_is_as_its_items_alone(model, samples, batch):
     answers = [answer_tokens(model, x.references[0]) for x in samples]
     alone = [
-        entropies(model, batch_of(model, [x], [y])) for x, y in zip(samples, answers, strict=True)
+        entropies(model, batch_of(model, [x], [y], Asking()))
+        for x, y in zip(samples, answers, strict=True)
     ]
 
     torch.testing.assert_close(entropies(model, batch), torch.cat(alone), rtol=1e-4, atol=1e-5)
 
 
 def test_generated_answers_are_what_the_answerer_says(model, samples):
-    said = generated_tokens(model, samples, 6)
+    said = generated_tokens(model, samples, Asking(6))
 
     texts = [model.processor.tokenizer.decode(ids, skip_special_tokens=True) for ids in said]
-    assert texts == model.answer(samples, 6, 5)
+    assert texts == model.answer(samples, Asking(6), 5)
     assert all(1 <= len(ids) <= 6 and 2 not in ids[:-1] for ids in said)
 
 
@@ -170,21 +175,21 @@ def test_full_tensors_and_nan_are_refused(tmp_path, adapters):
 
 def test_a_folder_that_is_no_model_is_a_sentence(tmp_path, base):
     with pytest.raises(SuiteError, match="not a model folder"):
-        load_model(tmp_path)
+        load_base(tmp_path)
     (tmp_path / "config.json").write_text('{"model_type": "nothing"}')
     with pytest.raises(SuiteError, match="transformers cannot load this"):
-        load_model(tmp_path)
+        load_base(tmp_path)
 
 
 def test_a_chat_template_is_used_where_there_is_one(base, data, samples):
-    model = load_model(base)
-    assert model.prompt(samples[0]) == samples[0].question
+    model = load_base(base)
+    assert prompt(model.processor, samples[0], Asking()) == samples[0].question
     model.processor.tokenizer.chat_template = (
         "{% for m in messages %}is {{ m['content'] }} {% endfor %}"
         "{% if add_generation_prompt %}the{% endif %}"
     )
 
-    assert model.prompt(samples[0]) == f"is {samples[0].question} the"
+    assert prompt(model.processor, samples[0], Asking()) == f"is {samples[0].question} the"
 
 
 def test_a_layer_stored_the_other_way_round_hangs_alike(tmp_path):

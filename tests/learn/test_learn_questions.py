@@ -22,7 +22,7 @@ def test_lines_become_samples_in_order(tmp_path):
 
     assert [sample.question for sample in read.samples] == [line["prompt"] for line in lines]
     assert [sample.references for sample in read.samples] == [(x["answer"],) for x in lines]
-    assert read.samples[0].image.shape == (3, 2, 3) and read.samples[1].image is None
+    assert read.samples[0].images[0].shape == (3, 2, 3) and not read.samples[1].images
 
 
 def test_every_malformed_line_is_named(tmp_path):
@@ -48,7 +48,7 @@ def test_every_malformed_line_is_named(tmp_path):
     text = str(caught.value)
     assert all(f"line {number}:" in text for number in range(2, 9)) and "line 1:" not in text
     assert "unknown key 'promt'; did you mean 'prompt'?" in text
-    assert "nowhere.png cannot be read" in text and "not a picture" in text
+    assert "nowhere.png: not there" in text and "not a picture" in text
     assert "'answer' must be a text that is not empty (got 3)" in text
 
 

@@ -12,6 +12,7 @@ from copamerge.learn.space import Range, space_from
 from copamerge.learn.tune import Tune, tune
 from copamerge.merging import merge_plan, plan
 from copamerge.recipe import load_recipe
+from copamerge.suites import Asking
 from learn.tiny import write_lines
 from makers import tree
 
@@ -22,7 +23,7 @@ SEARCH = ["density=0.1..0.9", "scale=0.5..3:log", "sign=reference,drop"]
 def questions(data):
     import dataclasses
 
-    return [dataclasses.replace(read_questions(data, answers=True), max_new_tokens=3)]
+    return [dataclasses.replace(read_questions(data, answers=True), asking=Asking(3))]
 
 
 def params(tuned):

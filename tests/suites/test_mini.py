@@ -54,13 +54,15 @@ def test_a_sample_depends_on_its_place_alone(task):
             other.question,
             other.references,
         )
-        np.testing.assert_array_equal(one.image, other.image)
+        np.testing.assert_array_equal(one.images[0], other.images[0])
 
 
 @pytest.mark.parametrize("task", TASKS)
 def test_no_picture_is_in_two_splits_whatever_the_seed(task):
     pictures = {
-        split: {s.image.tobytes() for seed in (0, 1) for s in task.samples(split, 150, seed=seed)}
+        split: {
+            s.images[0].tobytes() for seed in (0, 1) for s in task.samples(split, 150, seed=seed)
+        }
         for split in SPLITS
     }
     assert not pictures["train"] & pictures["validation"]
@@ -82,8 +84,8 @@ def test_ids_are_unique_and_name_task_split_and_seed(task):
 @pytest.mark.parametrize("task", TASKS)
 def test_every_picture_is_drawn_within_its_canvas(task):
     for sample in task.samples("train", 50):
-        assert sample.image.shape == (48, 48, 3)
-        assert sample.image.dtype == np.uint8
+        assert sample.images[0].shape == (48, 48, 3)
+        assert sample.images[0].dtype == np.uint8
 
 
 def test_a_science_answer_is_a_letter_of_its_options():
@@ -110,8 +112,8 @@ def test_boxes_are_of_the_thing_that_is_asked_for():
         color = sample.question.split()[-3]
         from copamerge.suites.mini.draw import COLORS
 
-        inside = (sample.image[top:bottom, left:right] == COLORS[color]).all(axis=2)
-        everywhere = (sample.image == COLORS[color]).all(axis=2)
+        inside = (sample.images[0][top:bottom, left:right] == COLORS[color]).all(axis=2)
+        everywhere = (sample.images[0] == COLORS[color]).all(axis=2)
         assert inside.sum() == everywhere.sum() > 0
 
 

@@ -52,19 +52,19 @@ def test_training_inputs_are_what_the_processor_makes(tokenizer):
     for task in MINI.tasks:
         (sample,) = task.samples("test", 1)
         text = prompt_text(tokenizer, sample.question, pictured=True)
-        made_by_processor = processor(images=sample.image, text=text, return_tensors="pt")
-        row = encoded(tokenizer, sample.image, (sample.question, sample.references[0]))
+        made_by_processor = processor(images=sample.images[0], text=text, return_tensors="pt")
+        row = encoded(tokenizer, sample.images[0], (sample.question, sample.references[0]))
         prompt = [i for i, label in zip(row["input_ids"], row["labels"], strict=True) if label < 0]
         assert made_by_processor["input_ids"][0].tolist() == prompt
         torch.testing.assert_close(
-            pixel_values([sample.image]), made_by_processor["pixel_values"], atol=1e-6, rtol=0
+            pixel_values([sample.images[0]]), made_by_processor["pixel_values"], atol=1e-6, rtol=0
         )
 
 
 def test_labels_say_the_answer_and_the_end_and_nothing_else(tokenizer):
     for task in MINI.tasks:
         for sample in task.samples("train", 10):
-            row = encoded(tokenizer, sample.image, (sample.question, sample.references[0]))
+            row = encoded(tokenizer, sample.images[0], (sample.question, sample.references[0]))
             learned = [label for label in row["labels"] if label != IGNORED]
             assert learned[-1] == tokenizer.eos_token_id
             assert tokenizer.decode(learned[:-1]) == sample.references[0]

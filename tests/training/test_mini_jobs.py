@@ -58,7 +58,7 @@ def test_a_base_opens_as_any_llava_of_the_hub_does(base):
         "content": [{"type": "image"}, {"type": "text", "text": sample.question}],
     }
     text = processor.apply_chat_template([message], add_generation_prompt=True)
-    inputs = processor(images=sample.image, text=text, return_tensors="pt")
+    inputs = processor(images=sample.images[0], text=text, return_tensors="pt")
     answer = model.generate(**inputs, max_new_tokens=2, do_sample=False)
     assert answer.shape[1] > inputs["input_ids"].shape[1]
 

@@ -4,13 +4,14 @@ The first line is the record; then one line per sample:
 
     {"unit": {...}, "versions": {...}, "warnings": [], "seconds": 1.2, "sha256": "..."}
     {"id": "vqa/test/0/0", "answer": "red"}
+    {"id": "vqa/test/0/1", "answer": null, "error": "image a.jpg: not there; ..."}
 """
 
 import json
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +28,15 @@ class Answers:
     """What a model said to the samples of a unit, in their order."""
 
     ids: tuple[str, ...]
-    texts: tuple[str, ...]
+    texts: tuple[str | None, ...]
+    """None: it was not asked, for a reason in `errors`. An empty answer is an empty string."""
     seconds: float
     """What answering took; loading the model and putting the adapter on are not counted."""
     versions: Mapping[str, str]
     warnings: tuple[str, ...] = ()
     """What the model said about the adapter when it was put on."""
+    errors: Mapping[str, str] = field(default_factory=dict)
+    """Why samples could not be asked, by their ids."""
 
 
 def answers_file(folder: Path, unit: Unit) -> Path:
@@ -48,7 +52,7 @@ def write_answers(folder: Path, unit: Unit, answers: Answers) -> Path:
     assert len(answers.ids) == len(answers.texts) == unit.count, (len(answers.ids), unit)
     path = answers_file(folder, unit)
     body = "".join(
-        _line({"id": id, "answer": text})
+        _line({"id": id, "answer": text} | ({"error": answers.errors[id]} if text is None else {}))
         for id, text in zip(answers.ids, answers.texts, strict=True)
     )
     record = {
@@ -91,7 +95,8 @@ def read_answers(path: Path, unit: Unit, ids: Sequence[str]) -> Answers:
         warnings = tuple(map(str, record["warnings"]))
         lines = [json.loads(line) for line in body.split("\n")[:-1]] if whole else []
         found = [str(line["id"]) for line in lines]
-        texts = [str(line["answer"]) for line in lines]
+        texts = [None if line["answer"] is None else str(line["answer"]) for line in lines]
+        errors = {str(line["id"]): str(line["error"]) for line in lines if line["answer"] is None}
     except FileNotFoundError:
         raise SuiteError(
             f"{path}: no such answers file; run the same command again to make it"
@@ -124,7 +129,7 @@ def read_answers(path: Path, unit: Unit, ids: Sequence[str]) -> Answers:
             f"{path}: not the samples of {unit.task}/{unit.split} with seed {unit.seed}: {fact}; "
             "remove the file, and the same command makes the right one"
         )
-    return Answers(tuple(found), tuple(texts), seconds, versions, warnings)
+    return Answers(tuple(found), tuple(texts), seconds, versions, warnings, errors)
 
 
 def _damaged(path: Path) -> DamagedAnswersError:

@@ -9,6 +9,7 @@ from copamerge.bench.metrics import MODES, Mode
 from copamerge.bench.score import Score, means, row, save_scores, score
 from copamerge.bench.setting import Model, Setting
 from copamerge.bench.units import Unit
+from copamerge.errors import first_few
 from copamerge.suites import Task
 
 UNDEFINED = "no adapter of its own was trained on this task"
@@ -76,13 +77,24 @@ def scored(setting: Setting, models: Sequence[Model], jobs: Jobs, done: Done) ->
             reason = None if result else " ".join(model.failed) or UNDEFINED
             mine += [row(name, task, mode, setting.items, result, reason) for mode in MODES]
         rows += mine
-        averages += means(name, mine)
+        if setting.suite.averaged:
+            averages += means(name, mine)
         model.record["warnings"] = list(dict.fromkeys(warnings))
         model.record["failed"] = "\n".join(model.failed) or None
         if not model.failed:
             model.record["answer_seconds"] = round(seconds, 4)
         setting.tell("scoring", i + 1, len(models))
     return {"rows": rows, "means": averages}
+
+
+def unasked(done: Done) -> list[str]:
+    """A note for each sample that could not be asked, the first few by name, and their number."""
+    everywhere = [pair for said in done.answers.values() for pair in said.errors.items()]
+    found = [f"{id}: {reason}" for id, reason in dict.fromkeys(everywhere)]
+    if not found:
+        return []
+    total = f"{len(found)} samples could not be asked and count as wrong"
+    return [*first_few(found, "samples", "more that could not be asked"), total]
 
 
 def score_of(task: Task, pieces: Sequence[Job], done: Done) -> dict[Mode, Score] | None:
@@ -92,7 +104,7 @@ def score_of(task: Task, pieces: Sequence[Job], done: Done) -> dict[Mode, Score]
     found = [done.answers[piece.unit.key] for piece in pieces]
     return score(
         task,
-        [sample for piece in pieces for sample in samples_of(piece.unit)],
+        [sample for piece in pieces for sample in samples_of(piece)],
         [id for answers in found for id in answers.ids],
         [text for answers in found for text in answers.texts],
     )

@@ -16,7 +16,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from copamerge.bench import record
-from copamerge.bench.asking import answered, scored
+from copamerge.bench.asking import answered, scored, unasked
 from copamerge.bench.executors import Executor, executor_for
 from copamerge.bench.preparing import prepared
 from copamerge.bench.record import RESULTS, RUN, Run, check_out
@@ -33,7 +33,7 @@ from copamerge.bench.specs import (
 from copamerge.bench.units import base_digest
 from copamerge.bench.zoo import Zoo, open_zoo
 from copamerge.errors import CopamergeError, SuiteError, did_you_mean
-from copamerge.suites import Split, suite_named
+from copamerge.suites import Split, Task, suite_named
 
 
 def run_bench(
@@ -41,12 +41,13 @@ def run_bench(
     specs: Sequence[ModelSpec] | None = None,
     *,
     suite: str = "mini",
+    data: Path | None = None,
     zoo: Zoo | Path | None = None,
     base: Path | None = None,
     adapter_set: str = "shared",
     methods: Sequence[str] | None = None,
     experiment: str | None = None,
-    items: int = 1000,
+    items: int | None = None,
     seed: int = 0,
     split: Split = "test",
     tasks: Sequence[str] | None = None,
@@ -63,15 +64,17 @@ def run_bench(
     `specs` None: the rows of `experiment`, or zero-shot, individual, multi-task, and the merge
     `methods` (None: all of them). With specs, `experiment` is only what the run is called.
     `zoo` None: the one that ships, opened only where something of it is needed. `base` is another
-    base model than the zoo's. `answers` is where answers files lie, for runs that share them.
-    A model that cannot be made or asked is a row without points that says why.
+    base model than the zoo's. `data` is the folder of a suite that is not made by code. `items`
+    None: as many of each task as the suite says. `answers` is where answers files lie, for runs
+    that share them. A model that cannot be made or asked is a row without points that says why.
 
     Raises:
         SuiteError: unknown suite, tasks or methods, all of them; a zoo that is not what its
             manifest says; answers of another run.
         OutputError: `out` holds something else.
     """
-    chosen = suite_named(suite)
+    chosen = suite_named(suite, data)
+    items = chosen.items if items is None else items
     problems: list[str] = []
     asked, listed = chosen.tasks, list[ModelSpec]()
     try:
@@ -87,9 +90,20 @@ def run_bench(
         hint = did_you_mean(scale_rule, SCALE_RULES)
         problems.append(f"scale rule {scale_rule!r}: there is none of that name{hint}")
     numbers = {"items": items, "items_validation": items_validation, "batch": batch}
-    problems += [f"{k}: {n}; at least 1 is needed" for k, n in numbers.items() if n < 1]
+    problems += [
+        f"{k}: {n}; at least 1 is needed" for k, n in numbers.items() if n is not None and n < 1
+    ]
+    if not problems:
+        problems += _uncounted(asked, split, items)
     if problems:
         raise SuiteError(problems)
+    if not chosen.ships and zoo is None and (base is None or specs is None):
+        raise SuiteError(
+            f"suite {suite!r}: no model for it comes with copamerge; give the folder of adapters "
+            "by --zoo, and of their base by --base"
+            if specs is None
+            else f"suite {suite!r}: no model for it comes with copamerge; give one by --base"
+        )
     needs_zoo = base is None or specs is None or any(x.is_made and x.inputs is None for x in specs)
     opened = None
     if needs_zoo:
@@ -106,10 +120,13 @@ def run_bench(
             else:
                 specs = [*baselines(opened, adapter_set), *listed]
         check_specs(specs)
-        model_folder = base if base is not None else opened.base  # type: ignore[union-attr]
+        model_folder = base or (opened.base if opened is not None else Path())
+        if base is None and not model_folder.is_dir():
+            raise SuiteError(f"{model_folder}: this zoo has no base model; give one by --base")
         setting = Setting(
             out=out,
             suite=chosen,
+            data=data,
             tasks=asked,
             base=model_folder,
             base_digest=base_digest(model_folder),
@@ -123,9 +140,20 @@ def run_bench(
             items_validation=items_validation,
             experiment=experiment,
             tell=tell or (lambda *_: None),
-            executor=executor or executor_for(model_folder, ray=ray, batch=batch),
+            executor=executor or executor_for(model_folder, chosen.answers, ray=ray, batch=batch),
         )
         return _run(setting, specs)
+
+
+def _uncounted(tasks: Sequence[Task], split: Split, items: int | None) -> list[str]:
+    """What is wrong with the tasks' data, before any model is made."""
+    problems = []
+    for task in tasks:
+        try:
+            task.count(split, items)
+        except CopamergeError as error:
+            problems += error.problems
+    return list(dict.fromkeys(problems))
 
 
 def _run(setting: Setting, specs: Sequence[ModelSpec]) -> Run:
@@ -140,8 +168,8 @@ def _run(setting: Setting, specs: Sequence[ModelSpec]) -> Run:
         setting.tell("merging", i + 1, len(specs))
     notes = search(setting, [x for x in models if x.record["scale_rule"] == "search"])
     done, jobs = answered(setting, models)
-    known["notes"] = [*notes, *done.notes]
     results = scored(setting, models, jobs, done)
+    known["notes"] = [*notes, *done.notes, *unasked(done)]
     known["models"] = [model.record for model in models]
     known["finished"] = True
     record.write(setting.out / RESULTS, results)

@@ -1,14 +1,13 @@
-"""Who computes units: this process, or a pool of Ray actors. Neither touches the disk's answers."""
+"""Who computes units: this process, or (raypool.py) actors. Neither touches the answers on disk."""
 
-import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from copamerge.bench.answers import (
     Answers,
@@ -19,7 +18,8 @@ from copamerge.bench.answers import (
 )
 from copamerge.bench.units import Unit
 from copamerge.errors import CopamergeError
-from copamerge.suites import Sample, Split, Task, suite_named
+from copamerge.suites import AnswerKind, Asking, Sample, Split, Task, suite_named
+from copamerge.suites.pictures import PictureError, pixels
 
 Progress = Callable[[int, int], None]
 """(samples answered, samples in all)"""
@@ -35,16 +35,17 @@ class Answerer(Protocol):
     def use(self, adapter: Path | None) -> AbstractContextManager[Sequence[str]]:
         """Answer with this adapter inside the block, None being the base; gives warnings."""
 
-    def answer(self, samples: Sequence[Sample], max_new_tokens: int, batch: int) -> list[str]:
-        """One text per sample, in their order."""
+    def answer(self, samples: Sequence[Sample], asking: Asking, batch: int) -> list[str]:
+        """One text per sample, in their order; their pictures are open."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """A unit and where the adapter of its digest lies."""
+    """A unit, where the adapter of its digest lies, and where its suite's data lie."""
 
     unit: Unit
     adapter: Path | None
+    data: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -63,14 +64,16 @@ class Executor(Protocol):
     def run(self, jobs: Sequence[Job]) -> Iterator[Outcome]: ...
 
 
-def samples_of(unit: Unit) -> tuple[Sample, ...]:
-    """The questions of a unit, made anew: they are the same wherever they are made."""
-    task = suite_named(unit.suite).by_name[unit.task]
+def samples_of(job: Job) -> tuple[Sample, ...]:
+    """The questions of a job, made or read anew: they are the same wherever that is."""
+    unit = job.unit
+    task = suite_named(unit.suite, job.data).by_name[unit.task]
     return _samples(task, unit.split, unit.count, unit.seed, unit.start)
 
 
-def ids_of(unit: Unit) -> tuple[str, ...]:
-    task = suite_named(unit.suite).by_name[unit.task]
+def ids_of(job: Job) -> tuple[str, ...]:
+    unit = job.unit
+    task = suite_named(unit.suite, job.data).by_name[unit.task]
     return _ids(task, unit.split, unit.count, unit.seed, unit.start)
 
 
@@ -117,7 +120,7 @@ def answer_all(
             missing.append(job)
             continue
         try:
-            done.answers[job.unit.key] = read_answers(path, job.unit, ids_of(job.unit))
+            done.answers[job.unit.key] = read_answers(path, job.unit, ids_of(job))
             finished += job.unit.count
         except DamagedAnswersError as error:
             done.notes += error.problems
@@ -146,9 +149,6 @@ def _grouped(jobs: Sequence[Job]) -> list[Job]:
     return [job for group in order.values() for job in group]
 
 
-# --- in this process ---------------------------------------------------------------------------
-
-
 class Local:
     """One model in this process, loaded when the first job needs it."""
 
@@ -167,209 +167,76 @@ class Local:
                     yield from (Outcome(x, None, failure=tuple(error.problems)) for x in waiting)
                     continue
                 for job in waiting:
-                    yield Outcome(job, _answers(answerer, job, self._batch, warned))
+                    yield Outcome(job, answers_of(answerer, job, self._batch, warned))
 
 
-def _answers(answerer: Answerer, job: Job, batch: int, warned: Sequence[str]) -> Answers:
-    samples = samples_of(job.unit)
+def answers_of(answerer: Answerer, job: Job, batch: int, warned: Sequence[str]) -> Answers:
+    samples, errors = samples_of(job), dict[str, str]()
+    texts: list[str | None] = []
     started = time.perf_counter()
-    texts = answerer.answer(samples, job.unit.decoding.max_new_tokens, batch)
+    for start in range(0, len(samples), batch):
+        some = [_opened(sample, errors) for sample in samples[start : start + batch]]
+        ready = [sample for sample in some if sample is not None]
+        said = iter(_asked(answerer, ready, job.unit.asking, batch) if ready else [])
+        texts += [None if sample is None else next(said) for sample in some]
     return Answers(
         ids=tuple(sample.id for sample in samples),
         texts=tuple(texts),
         seconds=round(time.perf_counter() - started, 4),
         versions=answerer.versions,
         warnings=tuple(warned),
+        errors=errors,
     )
 
 
-# --- Ray ---------------------------------------------------------------------------------------
+def _opened(sample: Sample, errors: dict[str, str]) -> Sample | None:
+    """With its pictures read; None, and the reason, where one cannot be."""
+    try:
+        return replace(sample, images=tuple(pixels(picture) for picture in sample.images))
+    except PictureError as error:
+        errors[sample.id] = " ".join(error.problems)
+        return None
 
 
-class _Worker:
-    """What runs in an actor: a base model, and the adapter that is on it at the moment."""
-
-    def __init__(self, base: str, batch: int) -> None:
-        self._base, self._batch = Path(base), batch
-        self._answerer: Answerer | None = None
-        self._on = ExitStack()
-        self._digest: str | None = None
-        self._warned: tuple[str, ...] = ()
-
-    def answer(self, job: Job, files: Mapping[str, bytes] | None) -> Outcome:
-        if self._answerer is None:
-            from copamerge.bench.models import load_base
-
-            self._answerer = load_base(self._base)
-        try:
-            if job.unit.adapter_digest != self._digest:
-                self._put_on(self._answerer, job, files)
-        except CopamergeError as error:
-            return Outcome(job, None, failure=tuple(error.problems))
-        return Outcome(job, _answers(self._answerer, job, self._batch, self._warned))
-
-    def _put_on(self, answerer: Answerer, job: Job, files: Mapping[str, bytes] | None) -> None:
-        """Write the files down for PEFT: another node may not see the driver's disk."""
-        from tempfile import TemporaryDirectory
-
-        self._on.close()
-        self._digest, self._warned = None, ()
-        if files is None:
-            return
-        assert job.adapter is not None
-        with TemporaryDirectory() as folder:
-            place = Path(folder)
-            for name, content in files.items():
-                (place / name).write_bytes(content)
-            try:
-                warned = self._on.enter_context(answerer.use(place))
-            except CopamergeError as error:
-                raise CopamergeError(
-                    [problem.replace(str(place), str(job.adapter)) for problem in error.problems]
-                ) from None
-            self._warned = tuple(warned)
-        self._digest = job.unit.adapter_digest
+def _asked(
+    answerer: Answerer, samples: Sequence[Sample], asking: Asking, batch: int
+) -> Sequence[str]:
+    try:
+        return answerer.answer(samples, asking, batch)
+    except (MemoryError, RuntimeError) as error:
+        # torch is not imported here; its error has this name on every device.
+        if not isinstance(error, MemoryError) and type(error).__name__ != "OutOfMemoryError":
+            raise
+        remedy = "a single one is too much for this machine"
+        if batch > 1:
+            remedy = f"try --batch {batch // 2}: what was answered is kept"
+        raise CopamergeError(
+            f"out of memory with {len(samples)} samples at once; {remedy}"
+        ) from None
 
 
-class Ray:
-    """A pool of Ray actors: each loads the base once and changes adapters in memory.
+def executor_for(
+    base: Path,
+    kind: AnswerKind = "text",
+    *,
+    ray: str | None = None,
+    batch: int = 100,
+) -> Executor:
+    """Ray at this address (`local` starts one), or this process; `kind` as `Suite.answers`."""
+    if ray is not None:
+        from copamerge.bench.raypool import Ray
 
-    One actor per GPU of the cluster, or per CPU where there is none. The base's folder has to be
-    readable on every node; adapters travel.
-    """
-
-    def __init__(
-        self, base: Path, address: str, batch: int = 100, actors: int | None = None
-    ) -> None:
-        _ray()
-        self._base, self._address, self._batch, self._actors = base, address, batch, actors
-
-    def run(self, jobs: Sequence[Job]) -> Iterator[Outcome]:
-        if not jobs:
-            return
-        ray = _ray()
-        ours = not ray.is_initialized()
-        if ours:
-            self._connect(ray)
-        pool: list[Any] = []
-        try:
-            resources = ray.cluster_resources()
-            gpus, cpus = int(resources.get("GPU", 0)), int(resources.get("CPU", 1))
-            count = min(self._actors or gpus or cpus, len(jobs))
-            needs = {"num_gpus": 1} if gpus else {"num_cpus": 1}
-            actor = ray.remote(**needs)(_Worker)
-            base = str(self._base.resolve())
-            pool = [actor.remote(base, self._batch) for _ in range(count)]
-            yield from _spread(ray, pool, jobs)
-        finally:
-            for worker in pool:
-                ray.kill(worker)
-            if ours:
-                ray.shutdown()
-
-    def _connect(self, ray: Any) -> None:
-        options = {"logging_level": "ERROR", "log_to_driver": False}
-        if self._address == "local":
-            ray.init(address="local", include_dashboard=False, **options)
-            return
-        try:
-            _knock(self._address)
-            ray.init(address=self._address, **options)
-        except (OSError, ValueError, RuntimeError) as error:
-            raise CopamergeError(
-                f"--ray {self._address}: no Ray cluster answers there "
-                f"({str(error).splitlines()[0]}); start one by `ray start --head`, or use "
-                "--ray local"
-            ) from None
+        return Ray(base, ray, batch, kind=kind)
+    return Local(lambda: load_answerer(base, kind), batch)
 
 
-def _knock(address: str) -> None:
-    """Ray itself takes minutes to find out that nobody is there.
+def load_answerer(base: Path, kind: AnswerKind) -> Answerer:
+    """What answers a suite of this kind.
 
     Raises:
-        OSError: nobody listens at this host and port.
+        SuiteError: the base cannot be loaded as that.
+        CopamergeError: a library is not installed.
     """
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if host and port.isdecimal():
-        socket.create_connection((host, int(port)), timeout=10).close()
+    from copamerge.bench.models import load_base
 
-
-def _spread(ray: Any, pool: Sequence[Any], jobs: Sequence[Job]) -> Iterator[Outcome]:
-    """One job at a time to each actor: of the adapter it has on, else of one nobody works on."""
-    waiting: dict[str | None, list[Job]] = {}
-    for job in jobs:
-        waiting.setdefault(job.unit.adapter_digest, []).append(job)
-    contents: dict[str | None, Any] = {}
-    busy: dict[Any, tuple[Any, str | None]] = {}
-    free: list[tuple[Any, str | None]] = [(worker, "") for worker in pool]
-    while waiting or busy:
-        while free and waiting:
-            worker, last = free.pop()
-            digest = _next(waiting, last, {each for _, each in busy.values()})
-            job = waiting[digest].pop(0)
-            if not waiting[digest]:
-                del waiting[digest]
-            if digest not in contents:
-                contents[digest] = ray.put(_files(job.adapter))
-            busy[worker.answer.remote(job, contents[digest])] = (worker, digest)
-        (ready,), _ = ray.wait(list(busy), num_returns=1)
-        worker, digest = busy.pop(ready)
-        free.append((worker, digest))
-        yield _result(ray, ready)
-
-
-def _next(
-    waiting: Mapping[str | None, Sequence[Job]], last: str | None, taken: set[str | None]
-) -> str | None:
-    if last in waiting:
-        return last
-    untouched = [digest for digest in waiting if digest not in taken]
-    return untouched[0] if untouched else max(waiting, key=lambda digest: len(waiting[digest]))
-
-
-def _result(ray: Any, ready: Any) -> Outcome:
-    try:
-        outcome: Outcome = ray.get(ready)
-        return outcome
-    except ray.exceptions.RayTaskError as error:
-        cause = error.cause
-        if isinstance(cause, CopamergeError):
-            raise cause from None
-        raise
-    except ray.exceptions.RayActorError as error:
-        raise CopamergeError(
-            f"--ray: a worker ended ({str(error).splitlines()[0]}); what was answered is kept, "
-            "the same command goes on from there"
-        ) from error
-
-
-def _files(adapter: Path | None) -> dict[str, bytes] | None:
-    from copamerge.bench.units import CONFIG, WEIGHTS
-
-    if adapter is None:
-        return None
-    names = [name for name in (CONFIG, *WEIGHTS) if (adapter / name).is_file()]
-    return {name: (adapter / name).read_bytes() for name in names}
-
-
-def _ray() -> Any:
-    try:
-        import ray
-    except ModuleNotFoundError:
-        raise CopamergeError(
-            "--ray: Ray is not installed; pip install 'copamerge[ray]', or leave --ray out"
-        ) from None
-    return ray
-
-
-def executor_for(base: Path, *, ray: str | None = None, batch: int = 100) -> Executor:
-    """Ray at this address (`local` starts one), or this process."""
-    if ray is not None:
-        return Ray(base, ray, batch)
-
-    def load() -> Answerer:
-        from copamerge.bench.models import load_base
-
-        return load_base(base)
-
-    return Local(load, batch)
+    return load_base(base)

@@ -31,6 +31,12 @@ def of_run(setting: Setting) -> dict[str, Any]:
     """What is known of a run before it begins."""
     return {
         "suite": setting.suite.name,
+        "data": None if setting.data is None else str(setting.data),
+        "columns": [
+            {"task": x.name, "title": x.title, "seen": x.seen, "metric": x.metric}
+            for x in setting.tasks
+        ],
+        "averaged": setting.suite.averaged,
         "experiment": setting.experiment,
         "zoo": None if setting.zoo is None else str(setting.zoo.path),
         "base": str(setting.base),

@@ -4,17 +4,17 @@ import io
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float64
 
-from copamerge.bench.metrics import METRICS, MODES, Mode
+from copamerge.bench.metrics import METRICS, MODES, Metric, Mode
 from copamerge.bench.statistics import mean_standard_error, standard_error
 from copamerge.errors import SuiteError
-from copamerge.suites import Sample, Task
+from copamerge.suites import Place, Sample, Task
 
 Group = Literal["seen", "unseen"]
 
@@ -32,16 +32,27 @@ class Score:
     stderr: float | None
     """None for a single item: nothing says how much items vary."""
     unreadable: int
+    answers: int = 0
+    """How many answers were judged; more than `items` where several are judged together."""
+    empty: int = 0
+    """Answers without a character, which some official rules count as right."""
+    unasked: int = 0
+    """Samples that could not be asked (a picture that does not open): counted as wrong."""
+    parts: Mapping[str, float] = field(default_factory=dict)
+    """The numbers that the points are made of, and others that belong beside them."""
+    categories: Mapping[str, tuple[int, float]] = field(default_factory=dict)
+    """Category -> its items and their points, where samples have one."""
 
     @property
     def items(self) -> int:
+        """What was judged: answers, or groups of them."""
         return len(self.statistics)
 
 
 def score(
-    task: Task, samples: Sequence[Sample], ids: Sequence[str], texts: Sequence[str]
+    task: Task, samples: Sequence[Sample], ids: Sequence[str], texts: Sequence[str | None]
 ) -> dict[Mode, Score]:
-    """Both modes' scores of answers to samples.
+    """Both modes' scores of answers to samples; None is a sample that could not be asked: wrong.
 
     Raises:
         SuiteError: the answers are not to these samples.
@@ -62,14 +73,21 @@ def score(
         )
     metric = METRICS[task.metric]
     references = [sample.references for sample in samples]
+    places = [sample.place for sample in samples]
+    unasked = sum(text is None for text in texts)
+    given = [
+        metric.wrong(truth) if text is None else text
+        for text, truth in zip(texts, references, strict=True)
+    ]
+    empty = sum(text == "" for text in texts)
     scores: dict[Mode, Score] = {}
     for mode in MODES:
-        statistics = metric.statistics(texts, references, mode)
+        statistics = metric.statistics(given, references, mode, places)
         same = next((x for x in scores.values() if np.array_equal(x.statistics, statistics)), None)
         stderr = None
         if same is not None:
             stderr = same.stderr
-        elif len(samples) > 1:
+        elif len(statistics) > 1:
             stderr = standard_error(statistics, metric.combine)
         scores[mode] = Score(
             task=task,
@@ -77,16 +95,35 @@ def score(
             statistics=statistics,
             points=float(metric.combine(statistics.mean(axis=0))),
             stderr=stderr,
-            unreadable=int(metric.unreadable(texts, references, mode).sum()),
+            unreadable=int(metric.unreadable(given, references, mode).sum()),
+            answers=len(samples),
+            empty=empty,
+            unasked=unasked,
+            parts=metric.parts(statistics.mean(axis=0)),
+            categories=_categories(metric, statistics, places),
         )
     return scores
+
+
+def _categories(
+    metric: Metric, statistics: Float64[np.ndarray, "items k"], places: Sequence[Place]
+) -> dict[str, tuple[int, float]]:
+    """The points of each category's items; none where items are not single answers."""
+    names = [place.category for place in places]
+    if len(statistics) != len(names) or not any(names):
+        return {}
+    found = {}
+    for name in dict.fromkeys(name for name in names if name is not None):
+        mine = statistics[[i for i, each in enumerate(names) if each == name]]
+        found[name] = (len(mine), float(metric.combine(mine.mean(axis=0))))
+    return found
 
 
 def row(
     model: str,
     task: Task,
     mode: Mode,
-    items: int,
+    items: int | None,
     scored: Mapping[Mode, Score] | None,
     reason: str | None = None,
 ) -> dict[str, Any]:
@@ -103,6 +140,14 @@ def row(
         "points": one.points if one else None,
         "stderr": one.stderr if one else None,
         "unreadable": one.unreadable if one else None,
+        "answers": one.answers if one else None,
+        "empty": one.empty if one else None,
+        "unasked": one.unasked if one else None,
+        "parts": dict(one.parts) if one else {},
+        "categories": {
+            name: {"items": count, "points": points}
+            for name, (count, points) in (one.categories if one else {}).items()
+        },
         "reason": None if one else reason,
     }
 

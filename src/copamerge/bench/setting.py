@@ -22,12 +22,15 @@ class Setting:
 
     out: Path
     suite: Suite
+    data: Path | None
+    """Where the suite's data lie; None for what is made by code."""
     tasks: tuple[Task, ...]
     base: Path
     base_digest: str
     zoo: Zoo | None
     adapter_set: str
-    items: int
+    items: int | None
+    """Of each task; None: all it has."""
     seed: int
     split: Split
     answers: Path
@@ -45,17 +48,20 @@ class Setting:
             self.digests[adapter] = adapter_digest(adapter)
         return self.digests[adapter]
 
-    def jobs(self, task: Task, adapter: Path | None, *, split: Split, items: int) -> list[Job]:
+    def jobs(
+        self, task: Task, adapter: Path | None, *, split: Split, items: int | None
+    ) -> list[Job]:
+        """The units of a task's first `items` samples; None is all of them."""
         pieces = units(
             task,
-            items,
+            task.count(split, items),
             base=self.base_digest,
             adapter=self.digest(adapter),
             suite=self.suite.name,
             split=split,
             seed=self.seed,
         )
-        return [Job(unit, adapter) for unit in pieces]
+        return [Job(unit, adapter, self.data) for unit in pieces]
 
     def tasks_of(self, spec: ModelSpec) -> tuple[Task, ...]:
         """The tasks of the run that this model is asked."""

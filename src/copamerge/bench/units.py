@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from copamerge.errors import AdapterError, SuiteError
-from copamerge.suites import Split, Task
+from copamerge.suites import Asking, Split, Task
 
 CHUNK = 200
 """Samples of a unit: what a killed run loses at most, and what 1000 items share with 200."""
@@ -17,14 +17,6 @@ WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
 """PEFT's files, in the order in which PEFT looks for them."""
 MODEL_FILES = (".json", ".safetensors", ".bin", ".jinja", ".model", ".txt")
 """What a base model's answers depend on: configs, weights, tokenizer, chat template."""
-
-
-@dataclass(frozen=True)
-class Decoding:
-    """How answers are generated, as far as it changes them; the batch size does not."""
-
-    max_new_tokens: int
-    greedy: bool = True
 
 
 @dataclass(frozen=True)
@@ -40,7 +32,10 @@ class Unit:
     seed: int
     start: int
     count: int
-    decoding: Decoding
+    asking: Asking
+    """Answers are greedy; the batch size does not change them."""
+    data_digest: str | None = None
+    """Of what the samples are read from; None: made by code."""
 
     @property
     def key(self) -> str:
@@ -48,7 +43,11 @@ class Unit:
         return hashlib.sha256(canonical(self.record()).encode()).hexdigest()[:24]
 
     def record(self) -> dict[str, Any]:
-        return asdict(self)
+        """All fields; the labels a picture may have by their hash, as they may be thousands."""
+        content = asdict(self)
+        if self.asking.classes is not None:
+            content["asking"]["classes"] = sha256(canonical(asdict(self.asking.classes)).encode())
+        return content
 
 
 def units(
@@ -72,7 +71,8 @@ def units(
             seed=seed,
             start=start,
             count=min(CHUNK, count - start),
-            decoding=Decoding(task.max_new_tokens),
+            asking=task.asking,
+            data_digest=task.digest(split) if task.digest else None,
         )
 
 

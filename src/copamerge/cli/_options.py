@@ -39,7 +39,13 @@ Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Dtype = Annotated[
     str | None, typer.Option(help="auto, float32, bfloat16 or float16.  [default: auto]")
 ]
-Items = Annotated[int, typer.Option(help="Samples per task.")]
+Data = Annotated[
+    Path | None, typer.Option(help="Folder of the data of a suite that is not made by code.")
+]
+Items = Annotated[
+    int | None,
+    typer.Option(help="Samples per task.  [default: 1000 of mini, all of what is read from disk]"),
+]
 MergeSeed = Annotated[int | None, typer.Option(help="For random methods.  [default: 0]")]
 Missing = Annotated[
     str | None,

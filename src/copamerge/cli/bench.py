@@ -10,7 +10,9 @@ from copamerge.cli._bar import LateBar
 from copamerge.cli._extras import BENCH, needs
 from copamerge.cli._options import (
     AsJson,
+    Base,
     Batch,
+    Data,
     Items,
     Quiet,
     Ray,
@@ -40,7 +42,9 @@ def bench(
         str | None,
         typer.Option(help="The rows of one of the paper's tables or figures, as figure6a."),
     ] = None,
-    items: Items = 1000,
+    data: Data = None,
+    base: Base = None,
+    items: Items = None,
     seed: SampleSeed = 0,
     split: SplitName = "test",
     tasks: Tasks = None,
@@ -85,6 +89,8 @@ def bench(
             run = run_bench(
                 out,
                 suite=suite,
+                data=data,
+                base=base,
                 zoo=zoo,
                 adapter_set=adapters,
                 methods=names_of(methods),
@@ -111,6 +117,8 @@ def bench(
     elif not quiet:
         show_models(run)
         typer.echo(f"\nwrote {out}")
+    if any(row["unasked"] for row in run.results["rows"]):
+        raise typer.Exit(2)
 
 
 def scale_named(name: str) -> "ScaleRule":

@@ -12,13 +12,28 @@ from copamerge.cli._app import app
 from copamerge.cli._bar import LateBar
 from copamerge.cli._extras import BENCH, needs
 from copamerge.cli._names import plain, short_names
-from copamerge.cli._options import AsJson, Batch, Items, Quiet, Ray, SampleSeed, SplitName, Tasks
+from copamerge.cli._options import (
+    AsJson,
+    Batch,
+    Data,
+    Items,
+    Quiet,
+    Ray,
+    SampleSeed,
+    SplitName,
+    Tasks,
+)
 from copamerge.cli._table import names_of, say_run, show_tasks
 
 if TYPE_CHECKING:
+    from copamerge.bench.record import Run
     from copamerge.bench.specs import ModelSpec
     from copamerge.families import Family
     from copamerge.suites import Split
+
+
+Asked = tuple[str, Path | None]
+"""A suite's name, and the folder of its data."""
 
 
 @app.command()
@@ -34,11 +49,12 @@ def evaluate(
         ),
     ] = None,
     suite: Annotated[str, typer.Option(help="What is asked.")] = "mini",
+    data: Data = None,
     base: Annotated[
         Path | None,
         typer.Option(help="Folder of the base model.  [default: that of the zoo that ships]"),
     ] = None,
-    items: Items = 1000,
+    items: Items = None,
     split: SplitName = "test",
     seed: SampleSeed = 0,
     tasks: Tasks = None,
@@ -56,13 +72,13 @@ def evaluate(
 
     from copamerge.bench.engine import run_bench
 
-    specs, families = _checked(adapter or [], family or [], suite, tasks, split)
+    specs, families = _checked(adapter or [], family or [], (suite, data), tasks, split)
     needs("bench", *BENCH)
     with ExitStack() as stack:
         if families:
             # Taken in seconds, and always the same: what was answered is found again.
             taken = Path(stack.enter_context(TemporaryDirectory()))
-            specs += _members(families, suite, names_of(tasks), taken)
+            specs += _members(families, (suite, data), names_of(tasks), taken)
         if out is None:
             place = Path(stack.enter_context(TemporaryDirectory())) / "run"
         else:
@@ -73,6 +89,7 @@ def evaluate(
                 place,
                 specs,
                 suite=suite,
+                data=data,
                 base=base,
                 items=items,
                 seed=seed,
@@ -92,12 +109,15 @@ def evaluate(
         typer.echo(json.dumps({"run": run.record, "results": run.results}, indent=2))
     elif not quiet and not all(model["failed"] for model in run.record["models"]):
         show_tasks(run)
-    if any(model["failed"] for model in run.record["models"]):
-        raise typer.Exit(2)
+    end(run)
 
 
 def _checked(
-    adapters: list[str], families: list[Path], suite: str, tasks: str | None, split: str
+    adapters: list[str],
+    families: list[Path],
+    suite: Asked,
+    tasks: str | None,
+    split: str,
 ) -> "tuple[list[ModelSpec], list[Family]]":
     """The rows of a run, those of families still to be taken.
 
@@ -112,7 +132,7 @@ def _checked(
     opened: list[Family] = []
     problems = []
     for check in (
-        lambda: suite_named(suite).pick(names_of(tasks)),
+        lambda: suite_named(*suite).pick(names_of(tasks)),
         lambda: split_named(split),
         lambda: specs.extend(_specs(adapters) if adapters or not families else []),
         lambda: opened.extend(_opened(families, suite)),
@@ -126,7 +146,7 @@ def _checked(
     return specs, opened
 
 
-def _opened(folders: list[Path], suite: str) -> "list[Family]":
+def _opened(folders: list[Path], suite: Asked) -> "list[Family]":
     """
     Raises:
         CopamergeError: what is no family, or has no member that is called as a task; all of it.
@@ -135,7 +155,7 @@ def _opened(folders: list[Path], suite: str) -> "list[Family]":
     from copamerge.families import Family, open_family
     from copamerge.suites import suite_named
 
-    tasks = list(suite_named(suite).by_name)
+    tasks = list(suite_named(*suite).by_name)
     problems, opened = list[str](), list[Family]()
     for folder in folders:
         try:
@@ -147,7 +167,7 @@ def _opened(folders: list[Path], suite: str) -> "list[Family]":
         strays = [name for name in family.record.names if name not in tasks]
         if len(strays) == len(family.record.members):
             problems.append(
-                f"{folder}: no member is called as a task of the suite {suite!r} is "
+                f"{folder}: no member is called as a task of the suite {suite[0]!r} is "
                 f"({', '.join(tasks)}): name them so by `copamerge family make --names`"
             )
         elif strays:
@@ -162,14 +182,14 @@ def _opened(folders: list[Path], suite: str) -> "list[Family]":
 
 
 def _members(
-    families: "list[Family]", suite: str, tasks: "Sequence[str] | None", place: Path
+    families: "list[Family]", suite: Asked, tasks: "Sequence[str] | None", place: Path
 ) -> "list[ModelSpec]":
     """One row for each family: every asked task with the member of its name, taken to `place`."""
     from copamerge.bench.specs import ModelSpec
     from copamerge.families import take_member
     from copamerge.suites import suite_named
 
-    asked = [task.name for task in suite_named(suite).pick(tasks)]
+    asked = [task.name for task in suite_named(*suite).pick(tasks)]
     full = [str(family.path) for family in families]
     specs = []
     for i, (short, family) in enumerate(zip(short_names(full), families, strict=True)):
@@ -230,6 +250,13 @@ def split_named(name: str) -> "Split":
         if split == name:
             return split
     raise SuiteError(f"split {name!r}: there is none of that name{did_you_mean(name, known)}")
+
+
+def end(run: "Run") -> None:
+    """Exit code 2 where a model failed, or samples could not be asked: there is work left."""
+    unasked = any(row["unasked"] for row in run.results["rows"])
+    if unasked or any(model["failed"] for model in run.record["models"]):
+        raise typer.Exit(2)
 
 
 def say_interrupted(out: Path | None) -> None:

@@ -109,10 +109,10 @@ class Answered:
         ]
         if stale:
             samples = [self._one.samples[i] for i in stale]
-            said = generated_tokens(model, samples, self._one.max_new_tokens)
+            said = generated_tokens(model, samples, self._one.asking)
             self._said.update({i: (step, ids) for i, ids in zip(stale, said, strict=True)})
         samples = [self._one.samples[i] for i in indices]
-        batch = batch_of(model, samples, [self._said[i][1] for i in indices])
+        batch = batch_of(model, samples, [self._said[i][1] for i in indices], self._one.asking)
         return entropies(model, batch).mean()
 
 

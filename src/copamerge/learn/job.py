@@ -10,11 +10,12 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from copamerge.bench.models import LlavaAnswerer, check_fit
+from copamerge.bench.models import Generator, load_base
 from copamerge.bench.units import base_digest
+from copamerge.bench.wearing import check_fit
 from copamerge.errors import AdapterError, CopamergeError, OutputError, RecipeError, did_you_mean
 from copamerge.io._atomic import WRITTEN, check_place, whole_folder
-from copamerge.learn.model import check_askable, load_model
+from copamerge.learn.model import check_askable
 from copamerge.learn.questions import Questions, digest_of
 from copamerge.merging import MergeReport, Plan, merge_to_folder, plan, resolve_device
 from copamerge.merging.folder import check_apart
@@ -60,7 +61,7 @@ def options_from(cls: type[Options], given: Mapping[str, Any]) -> Options:
 class Job:
     """A model and adapters that fit it, ready to be asked."""
 
-    model: LlavaAnswerer
+    model: Generator
     plan: Plan
     """The adapters with weight 1 each."""
     questions: tuple[Questions, ...]
@@ -91,7 +92,7 @@ def prepare(
     sources = [{"adapter": str(name)} for name in adapters]
     planned = plan(recipe_from({**more, "method": method, "adapters": sources}))
     check_apart(planned, out)
-    model = load_model(base)
+    model = load_base(base)
     problems: list[str] = []
     for adapter in planned.adapters:
         try:

@@ -72,12 +72,12 @@ class Objective:
         device = job.model.model.device
         self._stacks = stacks_of(job.plan, device)
         self._owners = {layer.name: list(layer.present) for layer in job.plan.layers}
-        samples = [sample for one in job.questions for sample in one.samples]
         self._batches: list[Batch] = []
-        for start in range(0, len(samples), options.batch):
-            some = samples[start : start + options.batch]
-            answers = [answer_tokens(job.model, sample.references[0]) for sample in some]
-            self._batches.append(batch_of(job.model, some, answers))
+        for one in job.questions:
+            for start in range(0, len(one.samples), options.batch):
+                some = one.samples[start : start + options.batch]
+                answers = [answer_tokens(job.model, sample.references[0]) for sample in some]
+                self._batches.append(batch_of(job.model, some, answers, one.asking))
 
     @torch.no_grad()
     def __call__(self, weights: Sequence[float]) -> Tried:

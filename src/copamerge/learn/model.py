@@ -3,85 +3,20 @@
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from copamerge.bench.loading import (
-    check_model_folder,
-    greedy,
-    imported,
-    loaded,
-    with_threads,
-    without_noise,
-)
-from copamerge.bench.models import ONE_THREAD_UP_TO, LlavaAnswerer, load_base
+from copamerge.bench.loading import greedy, with_threads, without_noise
+from copamerge.bench.models import ONE_THREAD_UP_TO, Generator
+from copamerge.bench.prompting import TextProcessor
 from copamerge.errors import SuiteError
 from copamerge.learn.questions import Questions
-from copamerge.suites import Sample
+from copamerge.suites import Asking, Sample
 
 
-class TextProcessor:
-    """A tokenizer in the form of a processor: what `LlavaAnswerer` asks of one, without pictures.
-
-    Without a chat template a prompt is what the user wrote.
-    """
-
-    def __init__(self, tokenizer: Any) -> None:
-        self.tokenizer = tokenizer
-
-    def apply_chat_template(self, messages: Sequence[Mapping[str, Any]], **options: Any) -> str:
-        plain = [
-            {"role": one["role"], "content": "".join(part["text"] for part in one["content"])}
-            for one in messages
-        ]
-        if not self.tokenizer.chat_template:
-            return "\n".join(one["content"] for one in plain)
-        return str(self.tokenizer.apply_chat_template(plain, **options))
-
-    def __call__(self, *, text: list[str], images: None, **options: Any) -> Any:
-        assert images is None, "checked before anything is asked"
-        return self.tokenizer(text, **options)
-
-    def batch_decode(self, *given: Any, **options: Any) -> list[str]:
-        texts: list[str] = self.tokenizer.batch_decode(*given, **options)
-        return texts
-
-
-def load_model(folder: Path) -> LlavaAnswerer:
-    """A base in the LLaVA form as `load_base` does, or else any causal language model.
-
-    Raises:
-        SuiteError: transformers cannot load the folder.
-        CopamergeError: transformers or peft is not installed.
-    """
-    transformers = imported("transformers", "learn")
-    check_model_folder(folder)
-    try:
-        with without_noise():
-            config = transformers.AutoConfig.from_pretrained(folder)
-    except Exception as error:  # whatever a damaged file makes transformers raise
-        first = (str(error).strip() or repr(error)).splitlines()[0]
-        raise SuiteError(f"{folder}: transformers cannot load this: {first}") from None
-    if type(config) in transformers.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
-        return load_base(folder)
-    model, tokenizer = loaded(
-        folder,
-        "AutoModelForCausalLM",
-        "AutoTokenizer",
-        "a causal language model with its tokenizer",
-    )
-    if tokenizer.eos_token_id is None:
-        raise SuiteError(f"{folder}: its tokenizer has no end token; add one to its config")
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    return LlavaAnswerer(model, TextProcessor(tokenizer), str(folder))
-
-
-def check_askable(model: LlavaAnswerer, questions: Sequence[Questions], *, answers: bool) -> None:
+def check_askable(model: Generator, questions: Sequence[Questions], *, answers: bool) -> None:
     """Refuse questions this model cannot be asked, or learnt from.
 
     Raises:
@@ -89,7 +24,7 @@ def check_askable(model: LlavaAnswerer, questions: Sequence[Questions], *, answe
     """
     problems = []
     for one in questions:
-        pictured = sum(sample.image is not None for sample in one.samples)
+        pictured = sum(bool(sample.images) for sample in one.samples)
         if pictured and isinstance(model.processor, TextProcessor):
             problems.append(
                 f"{one.name}: {pictured} of its samples have an image, but {model.label} reads "
@@ -102,7 +37,7 @@ def check_askable(model: LlavaAnswerer, questions: Sequence[Questions], *, answe
         raise SuiteError(problems)
 
 
-def unhurried(model: LlavaAnswerer) -> AbstractContextManager[None]:
+def unhurried(model: Generator) -> AbstractContextManager[None]:
     """One CPU thread for a small model, as its answers are made; see `ONE_THREAD_UP_TO`."""
     small = sum(parameter.numel() for parameter in model.model.parameters()) <= ONE_THREAD_UP_TO
     return with_threads(1 if small and model.model.device.type == "cpu" else None)
@@ -120,7 +55,7 @@ class Batch:
     """Which tokens are an answer's."""
 
 
-def answer_tokens(model: LlavaAnswerer, text: str) -> Int[Tensor, " tokens"]:
+def answer_tokens(model: Generator, text: str) -> Int[Tensor, " tokens"]:
     """An answer as it is written, and the end token that closes it."""
     tokenizer = model.processor.tokenizer
     ids = tokenizer(text, add_special_tokens=False)["input_ids"]
@@ -129,14 +64,14 @@ def answer_tokens(model: LlavaAnswerer, text: str) -> Int[Tensor, " tokens"]:
 
 @torch.no_grad()
 def generated_tokens(
-    model: LlavaAnswerer, samples: Sequence[Sample], max_new_tokens: int
+    model: Generator, samples: Sequence[Sample], asking: Asking
 ) -> list[Int[Tensor, " tokens"]]:
     """What the model says greedily, up to its end token where it comes to one."""
     settings = greedy(model.model, model.processor)
     with without_noise():
-        inputs = _on(model, model.inputs(samples))
+        inputs = _on(model, model.inputs(samples, asking))
         said = model.model.generate(
-            **inputs, generation_config=settings, max_new_tokens=max_new_tokens
+            **inputs, generation_config=settings, max_new_tokens=asking.max_new_tokens
         ).cpu()
     stops = settings.eos_token_id
     ends = torch.tensor(stops if isinstance(stops, list) else [stops])
@@ -148,11 +83,14 @@ def generated_tokens(
 
 
 def batch_of(
-    model: LlavaAnswerer, samples: Sequence[Sample], answers: Sequence[Int[Tensor, " tokens"]]
+    model: Generator,
+    samples: Sequence[Sample],
+    answers: Sequence[Int[Tensor, " tokens"]],
+    asking: Asking,
 ) -> Batch:
     """The samples' prompts, each with an answer behind it."""
     with without_noise():
-        inputs = dict(model.inputs(samples))
+        inputs = dict(model.inputs(samples, asking))
     left = zip(inputs["input_ids"], inputs["attention_mask"].bool(), strict=True)
     prompts = [ids[mask] for ids, mask in left]
     rows = [torch.cat([*pair]) for pair in zip(prompts, answers, strict=True)]
@@ -170,21 +108,21 @@ def batch_of(
     return Batch(_on(model, whole), answer.to(model.model.device))
 
 
-def _on(model: LlavaAnswerer, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _on(model: Generator, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
     moved = {k: v.to(model.model.device) for k, v in inputs.items()}
     if "pixel_values" in moved:
         moved["pixel_values"] = moved["pixel_values"].to(model.model.dtype)
     return moved
 
 
-def cross_entropies(model: LlavaAnswerer, batch: Batch) -> Float[Tensor, " items"]:
+def cross_entropies(model: Generator, batch: Batch) -> Float[Tensor, " items"]:
     """For each item the mean over its answer's tokens of `-log p(token)`, in nats."""
     logits = _before_answers(model, batch)
     meant = batch.inputs["input_ids"][batch.answer]
     return _means(torch.nn.functional.cross_entropy(logits, meant, reduction="none"), batch)
 
 
-def entropies(model: LlavaAnswerer, batch: Batch) -> Float[Tensor, " items"]:
+def entropies(model: Generator, batch: Batch) -> Float[Tensor, " items"]:
     """For each item the mean over its answer's tokens of the entropy of what could stand there.
 
     That is `-sum_v p(v) log p(v)` over the vocabulary, in nats, given the prompt and the answer's
@@ -196,7 +134,7 @@ def entropies(model: LlavaAnswerer, batch: Batch) -> Float[Tensor, " items"]:
     return _means(-terms.sum(-1), batch)
 
 
-def _before_answers(model: LlavaAnswerer, batch: Batch) -> Float[Tensor, "tokens words"]:
+def _before_answers(model: Generator, batch: Batch) -> Float[Tensor, "tokens words"]:
     """The logits from which each answer token was to be chosen, items one after another."""
     logits: Tensor = model.model(**batch.inputs, use_cache=False).logits
     chosen = logits[:, :-1][batch.answer[:, 1:]]

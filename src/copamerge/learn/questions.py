@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from copamerge.bench.units import canonical, sha256
 from copamerge.errors import SuiteError, did_you_mean
-from copamerge.suites import Sample, Split, suite_named
+from copamerge.suites import Asking, Picture, Sample, Split, suite_named
+from copamerge.suites.pictures import PictureError, pixels
 
 FIELDS = ("prompt", "answer", "image")
 
@@ -20,8 +21,8 @@ class Questions:
     name: str
     samples: tuple[Sample, ...]
     """Without references where the file has no answers."""
-    max_new_tokens: int
-    """Of a generated answer."""
+    asking: Asking
+    """How they are put to the model, and how long an answer may be."""
     metric: str
     """A name in `copamerge.bench.metrics.METRICS`: what `tune` scores answers by."""
     origin: Mapping[str, Any]
@@ -72,7 +73,7 @@ def of_suite(
         Questions(
             task.name,
             tuple(task.samples(chosen, items, seed)),
-            task.max_new_tokens,
+            task.asking,
             task.metric,
             {"suite": suite, "task": task.name, "split": chosen, "items": items, "seed": seed},
         )
@@ -115,7 +116,7 @@ def read_questions(
         problems.append(f"{path}: holds no lines; give one JSON object a line")
     if problems:
         raise SuiteError(problems)
-    return Questions(str(path), tuple(samples), max_new_tokens, metric, {"file": str(path)})
+    return Questions(str(path), tuple(samples), Asking(max_new_tokens), metric, {"file": str(path)})
 
 
 def _sample(
@@ -148,28 +149,20 @@ def _sample(
             problems.append(f"{place}: {key!r} must be a text that is not empty (got {value!r})")
     if len(problems) > before:
         return None
-    image = None
+    images: tuple[Picture, ...] = ()
     if content.get("image"):
-        image = _image(path.parent / content["image"], place, problems)
-        if image is None:
+        try:
+            images = (pixels(path.parent / content["image"]),)
+        except PictureError as error:
+            problems += [f"{place}: {problem}" for problem in error.problems]
             return None
     answer = content.get("answer")
-    return Sample(f"{path.stem}/{number}", image, content["prompt"], (answer,) if answer else ())
+    return Sample(f"{path.stem}/{number}", images, content["prompt"], (answer,) if answer else ())
 
 
-def _image(path: Path, place: str, problems: list[str]) -> Any:
-    import numpy as np
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(path) as picture:
-            return np.asarray(picture.convert("RGB"))
-    except UnidentifiedImageError:
-        problems.append(f"{place}: image {path} is not a picture that Pillow can read")
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        problems.append(f"{place}: image {path} cannot be read: {reason}")
-    return None
+def _picture_digest(picture: Picture) -> list[Any]:
+    content = pixels(picture)
+    return [list(content.shape), sha256(content.tobytes())]
 
 
 def digest_of(questions: Sequence[Questions]) -> str:
@@ -178,14 +171,12 @@ def digest_of(questions: Sequence[Questions]) -> str:
         canonical(
             [
                 [
-                    one.max_new_tokens,
+                    asdict(one.asking),
                     [
                         [
                             sample.question,
                             list(sample.references),
-                            None
-                            if sample.image is None
-                            else [list(sample.image.shape), sha256(sample.image.tobytes())],
+                            [_picture_digest(picture) for picture in sample.images],
                         ]
                         for sample in one.samples
                     ],

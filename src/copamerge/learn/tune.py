@@ -227,7 +227,7 @@ def _tried(
 
 
 def _points(job: Job, one: Questions, batch: int) -> float:
-    return _scored(one, job.model.answer(one.samples, one.max_new_tokens, batch))
+    return _scored(one, job.model.answer(one.samples, one.asking, batch))
 
 
 def _scored(one: Questions, texts: Sequence[str]) -> float:
@@ -237,7 +237,7 @@ def _scored(one: Questions, texts: Sequence[str]) -> float:
         one.metric,
         True,
         lambda index, split, seed: one.samples[index],
-        one.max_new_tokens,
+        one.asking,
     )
     ids = [sample.id for sample in one.samples]
     return score(task, one.samples, ids, texts)["official"].points

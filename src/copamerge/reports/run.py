@@ -81,7 +81,22 @@ class Row(_Read):
     points: float | None
     stderr: float | None = None
     unreadable: int | None = None
+    answers: int | None = None
+    """Answers judged: more than `items` where several are judged together."""
+    empty: int | None = None
+    unasked: int | None = None
+    parts: dict[str, FiniteFloat] = Field(default_factory=dict)
+    categories: dict[str, dict[str, FiniteFloat]] = Field(default_factory=dict)
     reason: str | None = None
+
+
+class Column(_Read):
+    """A task as a column of a table."""
+
+    task: str
+    title: str
+    seen: bool
+    metric: str
 
 
 class RunRecord(_Read):
@@ -91,7 +106,8 @@ class RunRecord(_Read):
     zoo: str | None = None
     base_digest: str | None = None
     adapter_set: str | None = None
-    items: int
+    items: int | None
+    """Of each task; None: all it has."""
     seed: int
     split: str
     created: str | None = None
@@ -99,6 +115,9 @@ class RunRecord(_Read):
     experiment: str | None = None
     scale_rule: str | None = None
     tasks: tuple[str, ...] | None = None
+    columns: tuple[Column, ...] = ()
+    averaged: bool = True
+    """Whether a mean over the tasks says anything."""
     finished: bool = True
     notes: tuple[str, ...] = ()
     models: tuple[ModelRecord, ...] = ()
@@ -106,16 +125,6 @@ class RunRecord(_Read):
 
 class _Results(_Read):
     rows: tuple[Row, ...]
-
-
-@dataclass(frozen=True)
-class Column:
-    """A task as a column of a table."""
-
-    task: str
-    title: str
-    seen: bool
-    metric: str
 
 
 @dataclass(frozen=True)
@@ -173,12 +182,15 @@ class Run:
     def columns(self) -> tuple[Column, ...]:
         """The tasks somebody was asked, in the suite's order, seen ones first."""
         found = {
-            row.task: Column(row.task, row.task, row.seen, row.metric) for row in self.rows.values()
+            row.task: Column(task=row.task, title=row.task, seen=row.seen, metric=row.metric)
+            for row in self.rows.values()
         }
+        if self.record.columns:
+            return tuple(column for column in self.record.columns if column.task in found)
         if self.suite is None:
             return tuple(sorted(found.values(), key=lambda column: not column.seen))
         return tuple(
-            Column(task.name, task.title, task.seen, found[task.name].metric)
+            Column(task=task.name, title=task.title, seen=task.seen, metric=found[task.name].metric)
             for task in self.suite.tasks
             if task.name in found
         )
@@ -355,7 +367,7 @@ def _units(record: RunRecord) -> int | None:
     from copamerge.bench.units import CHUNK
 
     experiment = EXPERIMENTS.get(record.experiment or "")
-    if experiment is None or record.suite not in SUITES:
+    if experiment is None or record.suite not in SUITES or record.items is None:
         return None
     suite = suite_named(record.suite)
     tasks = 0

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
@@ -13,21 +14,67 @@ Split = Literal["train", "validation", "test"]
 """Train is for training, validation for choosing anything, test for the numbers that are shown."""
 
 Image = UInt8[np.ndarray, "height width 3"]
+Picture = Image | Path | Callable[[], Image]
+"""Pixels, or where they are read from when the sample is asked: see `copamerge.suites.pictures`."""
+
+Template = Literal["chat", "vicuna_v1"]
+"""`chat`: the model's own chat template. `vicuna_v1`: LLaVA-1.5's prompt with its system sentence,
+which the chat template of the converted checkpoints leaves out."""
+Frame = Literal["processor", "pad", "crop"]
+"""What becomes of a picture that is no square. `processor`: what the model's own processor does.
+`pad`: bars in the processor's mean colour make it one. `crop`: only its middle is seen."""
+
+
+AnswerKind = Literal["text", "labels"]
+"""Whether models write their answers, or choose among labels as CLIP does."""
+
+
+@dataclass(frozen=True)
+class Classes:
+    """The labels a picture may have, for models that score labels instead of writing them."""
+
+    names: tuple[str, ...]
+    templates: tuple[str, ...] = ("a photo of a {}.",)
+    """Sentences about a label; a label's embedding is the mean over them."""
+
+
+@dataclass(frozen=True)
+class Asking:
+    """How a task's samples are put to a model, as far as it changes the answers."""
+
+    max_new_tokens: int = 16
+    template: Template = "chat"
+    frame: Frame = "processor"
+    classes: Classes | None = None
+    """None: the model writes its answer."""
+
+
+class Place(NamedTuple):
+    """Where a sample belongs, for scores that are told apart or judged together."""
+
+    category: str | None = None
+    """Scores of a category are shown apart: a subtask, samples with pictures."""
+    group: str | None = None
+    """Samples of a group are judged together: questions about one picture, turned options."""
+
+
+NOWHERE = Place()
 
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """One question: a picture, what is asked about it, and what counts as right."""
+    """One question: pictures, what is asked about them, and what counts as right."""
 
     id: str
     """Unique in its task, split and seed."""
-    image: Image | None
+    images: tuple[Picture, ...]
     question: str
     """What the user says, with the hint at the form of the answer; without the chat template."""
     references: tuple[str, ...]
     """Right answers; the first is the one trained on. Captions have several."""
     choices: int | None = None
     """How many lettered options the question offers; None where it offers none."""
+    place: Place = NOWHERE
 
 
 @dataclass(frozen=True)
@@ -43,7 +90,26 @@ class Task:
     """Whether one of the merged adapters was trained on it."""
     sample: Callable[[int, Split, int], Sample]
     """(index, split, seed) -> Sample; the same arguments always give the same sample."""
-    max_new_tokens: int = 16
+    asking: Asking = Asking()
+    size: Callable[[Split], int] | None = None
+    """How many samples a split has; None: as many as are asked for, made by code."""
+    digest: Callable[[Split], str] | None = None
+    """A hash of what a split's samples are read from; None: this version's code."""
+
+    def count(self, split: Split, items: int | None) -> int:
+        """How many samples `items` of a split are; None is all of them.
+
+        Raises:
+            SuiteError: None for a task without end, or a split without samples.
+        """
+        if self.size is None:
+            if items is None:
+                raise SuiteError(f"task {self.name!r}: its samples have no end; say how many")
+            return items
+        there = self.size(split)
+        if there == 0:
+            raise SuiteError(f"task {self.name!r}: its {split} split has no samples")
+        return there if items is None else min(items, there)
 
     def samples(self, split: Split, count: int, seed: int = 0, start: int = 0) -> list[Sample]:
         """Samples `start` to `start + count - 1` of a split."""
@@ -56,6 +122,13 @@ class Suite:
 
     name: str
     tasks: tuple[Task, ...]
+    items: int | None = None
+    """Samples of a task where nobody says how many; None: all."""
+    averaged: bool = True
+    """Whether a mean over tasks says anything: not where they count in unlike units."""
+    answers: AnswerKind = "text"
+    ships: bool = False
+    """Whether a base model and adapters for it come with copamerge."""
 
     @property
     def seen(self) -> tuple[Task, ...]:

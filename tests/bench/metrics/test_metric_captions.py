@@ -44,7 +44,7 @@ def test_the_full_set_scores_as_the_library_does(corpus):
     mean = METRIC.statistics(answers, references, "corrected").mean(axis=0)
 
     expected = 100 * np.array(by_the_library(answers, references))
-    np.testing.assert_allclose(METRIC.parts(mean), expected, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(METRIC.numbers(mean), expected, rtol=1e-12, atol=1e-12)
     np.testing.assert_allclose(METRIC.combine(mean), expected.mean(), rtol=1e-12, atol=1e-12)
 
 
@@ -55,7 +55,7 @@ def test_a_resample_scores_as_its_items_would_but_for_ciders_frequencies(corpus,
     statistics = METRIC.statistics(answers, references, "corrected")
     drawn = np.random.default_rng(seed).integers(0, len(corpus), size=len(corpus))
 
-    parts = METRIC.parts(statistics[drawn].mean(axis=0))
+    parts = METRIC.numbers(statistics[drawn].mean(axis=0))
 
     expected = by_the_library([answers[i] for i in drawn], [references[i] for i in drawn])
     np.testing.assert_allclose(parts[:5], 100 * np.array(expected[:5]), rtol=1e-12, atol=1e-12)
@@ -85,7 +85,7 @@ def test_captions_with_published_scores():
 
     # SOURCE.txt beside the captions: github.com/Maluuba/nlg-eval, six decimals, METEOR left out.
     published = [0.55, 0.428174, 0.284043, 0.201143, 0.522104, 1.242192]
-    np.testing.assert_allclose(METRIC.parts(mean), 100 * np.array(published), atol=5.1e-5)
+    np.testing.assert_allclose(METRIC.numbers(mean), 100 * np.array(published), atol=5.1e-5)
     assert METRIC.combine(mean) == pytest.approx(100 * np.mean(published), abs=1e-4)
 
 
@@ -102,7 +102,7 @@ def test_cider_exceeds_100_points_and_is_the_part_that_outweighs():
 
     mean = METRIC.statistics(words, [[caption] for caption in words], "corrected").mean(axis=0)
 
-    parts = dict(zip(PARTS, METRIC.parts(mean), strict=True))
+    parts = dict(zip(PARTS, METRIC.numbers(mean), strict=True))
     assert parts["CIDEr"] == pytest.approx(1000)
     assert parts["BLEU-4"] == pytest.approx(100)
     assert METRIC.combine(mean) == pytest.approx(METRIC.highest)
@@ -111,7 +111,7 @@ def test_cider_exceeds_100_points_and_is_the_part_that_outweighs():
 def test_a_single_item_has_no_cider():
     mean = METRIC.statistics(["a red cat sits"], [["a red cat sits"]], "corrected").mean(axis=0)
 
-    assert METRIC.parts(mean)[5] == 0
+    assert METRIC.numbers(mean)[5] == 0
 
 
 def test_a_reference_without_a_word_is_left_out():

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float64
 
 from copamerge.errors import CopamergeError, first_few
+from copamerge.suites import Place
 
 Mode = Literal["official", "corrected"]
 MODES: tuple[Mode, ...] = get_args(Mode)
@@ -16,6 +17,8 @@ MODES: tuple[Mode, ...] = get_args(Mode)
 
 Answers = Sequence[str | None]
 References = Sequence[Sequence[str]]
+Places = Sequence[Place]
+"""Which category and group an item belongs to; most metrics do not ask."""
 Rule = Callable[[str, Sequence[str], Mode], bool | None]
 """Is the answer right by these references? None: the rule cannot read it, which counts as wrong."""
 
@@ -43,9 +46,14 @@ class Metric(ABC):
 
     @abstractmethod
     def statistics(
-        self, answers: Answers, references: References, mode: Mode
+        self,
+        answers: Answers,
+        references: References,
+        mode: Mode,
+        places: Places | None = None,
     ) -> Float64[np.ndarray, "items k"]:
-        """The numbers of each item, in the order given.
+        """The numbers of each item, in the order given: of each answer, or, for a metric that
+        judges answers together, of each group of `places` in order of appearance.
 
         Raises:
             CopamergeError: an answer is missing (None; an empty string is an answer), no items,
@@ -66,14 +74,28 @@ class Metric(ABC):
             CopamergeError: as `statistics`.
         """
 
+    def parts(self, mean: Float64[np.ndarray, " k"]) -> dict[str, float]:
+        """What belongs beside the points, by name: the numbers they are made of."""
+        return {}
+
+    def wrong(self, references: Sequence[str]) -> str:
+        """An answer that is wrong in both modes: what a sample counts as that was never asked."""
+        return "\N{REPLACEMENT CHARACTER}"
+
     @final
-    def points(self, answers: Answers, references: References, mode: Mode) -> float:
+    def points(
+        self,
+        answers: Answers,
+        references: References,
+        mode: Mode,
+        places: Places | None = None,
+    ) -> float:
         """The score of all items, 0 to `highest`.
 
         Raises:
             CopamergeError: as `statistics`.
         """
-        return float(self.combine(self.statistics(answers, references, mode).mean(axis=0)))
+        return float(self.combine(self.statistics(answers, references, mode, places).mean(axis=0)))
 
 
 @final
@@ -86,7 +108,11 @@ class Accuracy(Metric):
     highest: ClassVar[float] = 100.0
 
     def statistics(
-        self, answers: Answers, references: References, mode: Mode
+        self,
+        answers: Answers,
+        references: References,
+        mode: Mode,
+        places: Places | None = None,
     ) -> Float64[np.ndarray, "items 1"]:
         verdicts = self._verdicts(answers, references, mode)
         return np.array([[float(verdict is True)] for verdict in verdicts])

@@ -12,7 +12,7 @@ from typing import ClassVar, NamedTuple, final
 import numpy as np
 from jaxtyping import Bool, Float64
 
-from copamerge.bench.metrics._base import Answers, Metric, Mode, References, checked
+from copamerge.bench.metrics._base import Answers, Metric, Mode, Places, References, checked
 from copamerge.errors import CopamergeError, first_few
 
 PARTS = ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "ROUGE-L", "CIDEr")
@@ -45,7 +45,11 @@ class Caption6(Metric):
     highest: ClassVar[float] = 250.0
 
     def statistics(
-        self, answers: Answers, references: References, mode: Mode
+        self,
+        answers: Answers,
+        references: References,
+        mode: Mode,
+        places: Places | None = None,
     ) -> Float64[np.ndarray, "items 13"]:
         """Per item: ROUGE-L, CIDEr, matched and guessed n-grams of 1 to 4 words, the length of the
         closest reference, the length of the answer, and the number of items in the set.
@@ -77,9 +81,12 @@ class Caption6(Metric):
         return statistics
 
     def combine(self, mean: Float64[np.ndarray, "*many 13"]) -> Float64[np.ndarray, "*many"]:
-        return np.asarray(self.parts(mean).mean(axis=-1))
+        return np.asarray(self.numbers(mean).mean(axis=-1))
 
-    def parts(self, mean: Float64[np.ndarray, "*many 13"]) -> Float64[np.ndarray, "*many 6"]:
+    def parts(self, mean: Float64[np.ndarray, " 13"]) -> dict[str, float]:
+        return dict(zip(PARTS, map(float, self.numbers(mean)), strict=True))
+
+    def numbers(self, mean: Float64[np.ndarray, "*many 13"]) -> Float64[np.ndarray, "*many 6"]:
         """The six numbers in the order of `PARTS`: 0 to 100, CIDEr to 1000."""
         rouge, cider, sums = mean[..., 0:1], mean[..., 1:2], mean[..., 2:12] * mean[..., 12:]
         bleu = _bleu(sums[..., 0:4], sums[..., 4:8], sums[..., 8:9], sums[..., 9:10])

@@ -4,6 +4,6 @@ from copamerge.suites._base import Suite
 from copamerge.suites.mini.seen import SEEN
 from copamerge.suites.mini.unseen import UNSEEN
 
-MINI = Suite("mini", (*SEEN, *UNSEEN))
+MINI = Suite("mini", (*SEEN, *UNSEEN), items=1000, ships=True)
 
 __all__ = ["MINI"]

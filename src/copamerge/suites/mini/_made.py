@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from random import Random
 from zlib import crc32
 
-from copamerge.suites._base import Sample, Split, Task
+from copamerge.suites._base import Asking, Sample, Split, Task
 from copamerge.suites.mini.draw import Canvas
 
 SHARES: dict[Split, tuple[int, int]] = {"train": (0, 50), "validation": (50, 75), "test": (75, 100)}
@@ -49,10 +49,10 @@ def task(maker: Maker, title: str, metric: str, *, seen: bool, max_new_tokens: i
         one = made(maker, name, index, split, seed)
         return Sample(
             id=f"{name}/{split}/{seed}/{index}",
-            image=one.canvas.pixels if one.canvas else None,
+            images=(one.canvas.pixels,) if one.canvas else (),
             question=one.question,
             references=one.references,
             choices=one.choices,
         )
 
-    return Task(name, title, metric, seen, sample, max_new_tokens)
+    return Task(name, title, metric, seen, sample, Asking(max_new_tokens))

@@ -40,7 +40,7 @@ class Questions(Dataset[dict[str, Any]]):
         (source,) = Random(f"questions/{self.seed}/{index}").choices(self.sources, self.shares)
         if isinstance(source, Task):
             one = source.sample(index, "train", self.seed)
-            return encoded(self.tokenizer, one.image, (one.question, one.references[0]))
+            return encoded(self.tokenizer, one.images[0], (one.question, one.references[0]))
         lesson = made(source, source.__name__, index, "train", self.seed)
         image = lesson.canvas.pixels if lesson.canvas else None
         turns = ((lesson.question, lesson.references[0]), *lesson.more)
