@@ -5,7 +5,7 @@
 """
 
 from copamerge.suites.images._set import KINDS, ImageSet, Kind, Options, Part, open_image_set
-from copamerge.suites.images._task import METRIC, Where, labels_suite, task_of
+from copamerge.suites.images._task import METRIC, Where, labels_suite, set_of, task_of
 
 __all__ = [
     "KINDS",
@@ -17,5 +17,6 @@ __all__ = [
     "Where",
     "labels_suite",
     "open_image_set",
+    "set_of",
     "task_of",
 ]
