@@ -14,6 +14,7 @@ from copamerge.cli._table import names_of
 from copamerge.errors import CopamergeError, SuiteError
 
 if TYPE_CHECKING:
+    from copamerge.suites import Task
     from copamerge.training.suite.jobs import Init, Order, Trained
 
 
@@ -94,7 +95,8 @@ def _order(asked: Asked) -> "Order":
     from copamerge.training.suite.recipe import TrainRecipe, load_train_recipe
 
     problems: list[str] = []
-    suite, tasks, recipe, base = None, (), TrainRecipe(), asked.base
+    suite, recipe, base = None, TrainRecipe(), asked.base
+    tasks: tuple[Task, ...] = ()
     try:
         suite = suite_named(asked.suite, asked.data)
         names = names_of(asked.tasks)

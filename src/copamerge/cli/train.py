@@ -62,10 +62,8 @@ def train(
     rank: Annotated[
         int | None, typer.Option(min=1, help="Rank of the adapters.  [default: 16]")
     ] = None,
-    rate: Annotated[
-        float | None, typer.Option(help="Peak learning rate.  [default: 2e-4]")
-    ] = None,
-    epochs: Annotated[float | None, typer.Option(help="Passes over the data.  [default: 1]")] = None,
+    rate: Annotated[float | None, typer.Option(help="Peak learning rate.  [default: 2e-4]")] = None,
+    epochs: Annotated[float | None, typer.Option(help="Passes over samples.  [default: 1]")] = None,
     steps: Annotated[
         int | None, typer.Option(min=1, help="Steps of each adapter (of each stage of a base).")
     ] = None,

@@ -135,11 +135,12 @@ def targets(model: Any) -> str | list[str]:
 
 def _language_model(model: Any) -> tuple[str, nn.Module]:
     """The part that reads and writes words, and its place in the model."""
+    modules: dict[str, nn.Module] = dict(model.named_modules())
     decoder = model.get_decoder() if hasattr(model, "get_decoder") else None
-    for name, module in model.named_modules():
+    for name, module in modules.items():
         if name and module is decoder:
             return name, module
-    for name, module in model.named_modules():
+    for name, module in modules.items():
         if name.rpartition(".")[2] in ("language_model", "text_model"):
             return name, module
     raise SuiteError(

@@ -16,7 +16,8 @@ class Piece(NamedTuple):
     learned: bool
 
 
-class Learned(NamedTuple):
+@dataclass(frozen=True)
+class Learned:
     """The tokens of a text that cost loss, counted from its end: pictures, which become many
     tokens, stand before all of them."""
 
@@ -86,9 +87,7 @@ class Reader:
                 )
             pieces.append(Piece(asked[len(written) :], False))
             answer = answer.strip()
-            messages.append(
-                {"role": "assistant", "content": [{"type": "text", "text": answer}]}
-            )
+            messages.append({"role": "assistant", "content": [{"type": "text", "text": answer}]})
             said, ended = self._answer(messages, asked, answer)
             pieces.append(Piece(said if ended else said + self.ends[0], True))
             written = asked + said
@@ -155,6 +154,4 @@ def answer_ends(model: Any, tokenizer: Any) -> tuple[str, ...]:
     """The tokenizer's end token, and the others at which the model stops writing."""
     own = model.generation_config.eos_token_id if model.generation_config else None
     ids = [tokenizer.eos_token_id, *(own if isinstance(own, list) else [own])]
-    return tuple(
-        dict.fromkeys(tokenizer.convert_ids_to_tokens(i) for i in ids if i is not None)
-    )
+    return tuple(dict.fromkeys(tokenizer.convert_ids_to_tokens(i) for i in ids if i is not None))

@@ -104,8 +104,7 @@ class _AdapterTrainer(Trainer):
     slow_rate: float
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
-        trained = self.model if model is None else model
-        assert trained is not None
+        trained: Any = self.model if model is None else model
         kind, options = self.get_optimizer_cls_and_kwargs(self.args, trained)
         named = [(n, p) for n, p in trained.named_parameters() if p.requires_grad]
         groups: list[dict[str, Any]] = [

@@ -40,6 +40,7 @@ LIBRARIES = ("torch", "transformers", "peft", "accelerate", "tokenizers", "pillo
 
 Init = Literal["shared", "own"]
 """Whether the adapters of a set start from the same A or each from its own."""
+PUBLISHED, ANYHOW = TrainRecipe(), Ways()
 Tell = Callable[[str, int, int, float | None], None]
 """(what is being done, how much of it, of how much, loss)"""
 
@@ -53,12 +54,12 @@ class Order:
     out: Path
     tasks: tuple[Task, ...]
     mtl: bool = False
-    recipe: TrainRecipe = TrainRecipe()
+    recipe: TrainRecipe = PUBLISHED
     init: Init = "shared"
     set_name: str | None = None
     """Folder of the adapters in the zoo; None: as `init`."""
     items: int | None = None
-    ways: Ways = Ways()
+    ways: Ways = ANYHOW
 
     @property
     def set_folder(self) -> Path:
@@ -259,7 +260,9 @@ def _train(
     source = Source(
         base.reader, tasks, frame, order.recipe.max_length, order.recipe.seed, order.items
     )
-    survey = _surveyed(source, work, made_by, here, lambda n, of: tell(f"{name}: samples", n, of, None))
+    survey = _surveyed(
+        source, work, made_by, here, lambda n, of: tell(f"{name}: samples", n, of, None)
+    )
     pattern, whole = targets(base.model), in_full(base.model, order.recipe)
     with without_noise():
         model = adapted(base.model, order.recipe, init_seed=made_by["init_seed"])
@@ -377,9 +380,7 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _write(
-    model: Any, fitted: Fitted, folder: Path, base: str, record: Mapping[str, Any]
-) -> None:
+def _write(model: Any, fitted: Fitted, folder: Path, base: str, record: Mapping[str, Any]) -> None:
     model.peft_config["default"].base_model_name_or_path = base
     with whole_folder(folder) as temporary:
         # Without this PEFT asks the Hub for the base, to see whether its vocabulary grew.
@@ -425,4 +426,3 @@ def notes(trained: Sequence[Trained]) -> list[str]:
 def is_incomplete(trained: Sequence[Trained]) -> bool:
     """Whether data are at fault: samples without a picture that opens, or without an answer."""
     return any(x["why"] != "length" for one in trained for x in one.skipped)
-

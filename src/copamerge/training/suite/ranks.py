@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import torch
 
+from copamerge.bench.loading import imported
 from copamerge.errors import CopamergeError
 
 T = TypeVar("T")
@@ -57,9 +58,7 @@ def ranks() -> Ranks:
     """This process among those that a launcher started, joined with them; alone without one."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return Ranks()
-    from accelerate import PartialState
-
-    state = PartialState(cpu=not torch.cuda.is_available())
+    state = imported("accelerate").PartialState(cpu=not torch.cuda.is_available())
     return Ranks(rank=state.process_index, world=state.num_processes)
 
 

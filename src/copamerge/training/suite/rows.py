@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -91,18 +92,14 @@ class Source:
     items: int | None = None
     """The first so many train samples of each task; None: all."""
 
-    def check(
-        self, here: Ranks, tell: Callable[[int, int], None] = lambda *_: None
-    ) -> Survey:
+    def check(self, here: Ranks, tell: Callable[[int, int], None] = lambda *_: None) -> Survey:
         """Look at every sample: each process at its share, and all know of all afterwards.
 
         Raises:
             SuiteError: pictures for a base without eyes; no sample that can be trained on.
         """
         everything = [
-            (task, index)
-            for task in self.tasks
-            for index in range(task.count("train", self.items))
+            (task, index) for task in self.tasks for index in range(task.count("train", self.items))
         ]
         mine = everything[here.rank :: here.world]
         found: list[Checked] = []
@@ -155,15 +152,16 @@ class Source:
             return replace(one, why="length", reason=reason)
         return one
 
-    def _added(
-        self, sample: Sample, text: str, tokens: int, shapes: list[tuple[int, ...]]
-    ) -> int:
+    def _added(self, sample: Sample, text: str, tokens: int, shapes: list[tuple[int, ...]]) -> int:
         """How many tokens the pictures become, beside one each: decided by their shapes."""
         if self.frame == "pad":
             shapes = [(max(shape), max(shape)) for shape in shapes]
         key = tuple(shapes)
         if key not in self.reader.added:
-            read = texts_read_by(self.reader.processor, [text], [sample], self.frame)
+            blank = tuple(np.zeros((*shape, 3), dtype=np.uint8) for shape in shapes)
+            read = texts_read_by(
+                self.reader.processor, [text], [replace(sample, images=blank)], self.frame
+            )
             self.reader.added[key] = read["input_ids"].shape[1] - tokens
         return self.reader.added[key]
 
@@ -246,8 +244,6 @@ class Collator:
     ) -> tuple[list[Sample], list[str], int]:
         """A black picture after the end of the first text, and the tokens it becomes: what stands
         before it does not look there."""
-        import numpy as np
-
         token = getattr(self.reader.processor, "image_token", None)
         if token is None:
             return samples, texts, 0
