@@ -16,7 +16,7 @@ from copamerge.suites._base import (
     TaskCheck,
     Template,
 )
-from copamerge.suites._table import SUITES, suite_named
+from copamerge.suites._table import SUITES, check_suite, suite_named
 
 __all__ = [
     "SUITES",
@@ -34,5 +34,6 @@ __all__ = [
     "Task",
     "TaskCheck",
     "Template",
+    "check_suite",
     "suite_named",
 ]
