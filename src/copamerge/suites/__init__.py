@@ -3,30 +3,37 @@
 from copamerge.suites._base import (
     AnswerKind,
     Asking,
+    Check,
     Classes,
     Frame,
+    Looking,
     Picture,
     Place,
     Sample,
     Split,
     Suite,
     Task,
+    TaskCheck,
     Template,
 )
-from copamerge.suites._table import SUITES, suite_named
+from copamerge.suites._table import SUITES, check_suite, suite_named
 
 __all__ = [
     "SUITES",
     "AnswerKind",
     "Asking",
+    "Check",
     "Classes",
     "Frame",
+    "Looking",
     "Picture",
     "Place",
     "Sample",
     "Split",
     "Suite",
     "Task",
+    "TaskCheck",
     "Template",
+    "check_suite",
     "suite_named",
 ]
