@@ -19,7 +19,8 @@ CHATML = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n"
     "{% if m['content'] is string %}{{ m['content'] }}{% else %}{% for p in m['content'] %}"
     "{% if p['type'] == 'image' %}<image>{% else %}{{ p['text'] }}{% endif %}{% endfor %}"
-    "{% endif %}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    "{% endif %}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 LLAVA_HF = (
     "{% for m in messages %}{{ m['role'] | upper }}: {% for p in m['content'] %}"
@@ -81,9 +82,15 @@ def llama_tokenizer(chat_template=None, *, more=()):
 
 
 def llava_processor(tokenizer):
+    """As the converted LLaVA-1.5's: the shorter side to 48 pixels, and only the middle seen."""
+    from copamerge.suites.mini.draw import SIDE
     from copamerge.training.mini.model import build_processor
 
-    return build_processor(tokenizer)
+    processor = build_processor(tokenizer)
+    processor.image_processor.size = {"shortest_edge": SIDE}
+    processor.image_processor.crop_size = {"height": SIDE, "width": SIDE}
+    processor.image_processor.do_center_crop = True
+    return processor
 
 
 def save_llava(folder, tokenizer):
