@@ -56,9 +56,9 @@ def text_of(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise SuiteError(f"{path}: no such suite file; check the path") from None
+        raise SuiteError(f"{path}: no such file; check the path") from None
     except UnicodeDecodeError:
-        raise SuiteError(f"{path}: not a text file, so not a suite; give its YAML file") from None
+        raise SuiteError(f"{path}: not a text file; give a YAML file") from None
     except OSError as error:
         raise SuiteError(f"{path}: cannot be read: {error.strerror}") from None
 
@@ -80,7 +80,7 @@ def content_of(path: Path, text: str) -> dict[str, Any]:
         raise SuiteError(f"{path}: not valid YAML ({str(error)[:100]}); correct it") from None
     if not isinstance(content, dict):
         got = "an empty file" if content is None else f"a {type(content).__name__}"
-        raise SuiteError(f"{path}: expected `suite:` and `tasks:`, got {got}")
+        raise SuiteError(f"{path}: expected keys with values, got {got}")
     return content
 
 
