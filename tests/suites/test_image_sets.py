@@ -4,11 +4,11 @@ import hashlib
 
 import numpy as np
 import pytest
-from pictures_on_disk import NAMES, as_folder, as_npz, as_tables, pictures
 
 from copamerge.errors import SuiteError
 from copamerge.suites.images import open_image_set
 from copamerge.suites.pictures import PictureError, pixels
+from pictures_on_disk import NAMES, as_folder, as_npz, as_tables, pictures
 
 SPLITS = ("train", "validation", "test")
 
