@@ -43,9 +43,7 @@ def _mixed(done: Done) -> list[str]:
     """A note where answers come from unlike machines: low bits differ, and so a few answers."""
     known = {"device": "", "dtype": "", "batch": "batch "}
     kinds = {
-        " ".join(
-            before + said.versions[key] for key, before in known.items() if key in said.versions
-        )
+        " ".join(word + said.versions[key] for key, word in known.items() if key in said.versions)
         for said in done.answers.values()
     }
     if len(kinds) < 2:
