@@ -14,6 +14,7 @@ from copamerge.suites._base import (
     Template,
 )
 from copamerge.suites._table import SUITES, suite_named
+from copamerge.suites.java import java_there
 
 __all__ = [
     "SUITES",
@@ -28,5 +29,6 @@ __all__ = [
     "Suite",
     "Task",
     "Template",
+    "java_there",
     "suite_named",
 ]
