@@ -1,7 +1,7 @@
 """The paper's benchmark end to end: files in the exact layout, a tiny LLaVA, every score."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,8 +13,9 @@ from copamerge.bench import prompting
 from copamerge.bench.engine import run_bench
 from copamerge.bench.executors import Local
 from copamerge.bench.specs import ModelSpec
-from copamerge.suites.mm_mergebench import layout
-from suites.mm_data import write_mm_mergebench
+from copamerge.suites import Asking, Sample
+from copamerge.suites.mm_mergebench import general, layout
+from suites.mm_data import write_mm_general, write_mm_mergebench
 
 ZERO = ModelSpec("zero-shot", "Zero-Shot", "zero-shot")
 
@@ -22,7 +23,7 @@ ZERO = ModelSpec("zero-shot", "Zero-Shot", "zero-shot")
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Four questions a task, captions scored without Java, answers cut short."""
-    monkeypatch.setattr(layout.shutil, "which", lambda name: None)
+    monkeypatch.setattr(layout, "java_there", lambda: False)
     for name in ("CROP", "PAD", "PAD_LONG"):
         short = replace(getattr(layout, name), max_new_tokens=3)
         monkeypatch.setattr(layout, name, short)
@@ -122,3 +123,48 @@ def test_pictures_that_are_no_squares_are_cropped_or_padded_by_task(
     assert pixels.shape[1:] == seen
     bars = np.ptp(pixels[:, :4], axis=(1, 2)).max() < 0.2
     assert bars == (one.asking.frame == "pad")
+
+
+def test_the_general_tasks_are_answered_and_scored_with_their_parts(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("PAD", "PAD_LONG"):
+        short = replace(getattr(general, name), max_new_tokens=3)
+        monkeypatch.setattr(general, name, short)
+    data = write_mm_general(tmp_path / "eval")
+
+    run = run_bench(tmp_path / "run", [ZERO], suite="mm-general", data=data, base=base)
+
+    rows = {row["task"]: row for row in run.results["rows"] if row["mode"] == "official"}
+    assert [(row["items"], row["answers"]) for row in rows.values()] == [(12, 12), (4, 8), (3, 7)]
+    assert all(row["points"] is not None and row["unasked"] == 0 for row in rows.values())
+    assert {"existence", "artwork", "perception"} == set(rows["mme"]["parts"])
+    assert set(rows["pope"]["categories"]) == {"random", "popular", "adversarial"}
+    assert run.results["means"] == []
+
+
+def test_a_perfect_model_gets_full_points_on_the_general_tasks(
+    plain_zoo: Path, tmp_path: Path
+) -> None:
+    class Perfect(Echo):
+        def answer(self, samples: Sequence[Sample], asking: Asking, batch: int) -> list[str]:
+            return [sample.references[0] for sample in samples]
+
+    data = write_mm_general(tmp_path / "eval")
+
+    run = run_bench(
+        tmp_path / "run",
+        [ZERO],
+        suite="mm-general",
+        data=data,
+        base=plain_zoo / "base",
+        executor=Local(Perfect),
+    )
+
+    points = {(row["task"], row["mode"]): row["points"] for row in run.results["rows"]}
+    assert points == {
+        (task, mode): best
+        # Two of MME's ten subtasks of perception are there, 200 points each.
+        for task, best in (("pope", 100.0), ("mme", 400.0), ("mmbench", 100.0))
+        for mode in ("official", "corrected")
+    }

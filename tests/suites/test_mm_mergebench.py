@@ -11,7 +11,7 @@ import pytest
 from copamerge.bench.prompting import VICUNA_SYSTEM, vicuna_prompt
 from copamerge.errors import SuiteError
 from copamerge.suites import Sample, Suite, Task, TaskCheck, check_suite
-from copamerge.suites.mm_mergebench import conversations, is_validation, mm_mergebench
+from copamerge.suites.mm_mergebench import conversations, is_validation, layout, mm_mergebench
 from copamerge.suites.pictures import PictureError, pixels
 from suites.mm_data import CLASSES, HELD_OUT, SEEN, held_out, write_json, write_mm_mergebench
 
@@ -106,9 +106,9 @@ def test_pictures_are_framed_and_answers_limited_as_each_runner_does_it(
     assert one.metric.rstrip("67") == metric
 
 
-@pytest.mark.parametrize(("java", "metric"), [("/usr/bin/java", "caption7"), (None, "caption6")])
+@pytest.mark.parametrize(("java", "metric"), [(True, "caption7"), (False, "caption6")])
 def test_captions_are_scored_by_seven_numbers_only_where_java_is(monkeypatch, java, metric):
-    monkeypatch.setattr(shutil, "which", lambda name: java)
+    monkeypatch.setattr(layout, "java_there", lambda: java)
 
     assert mm_mergebench(None).by_name["vizwiz"].metric == metric
 
