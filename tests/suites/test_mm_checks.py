@@ -205,7 +205,7 @@ MISTAKES: dict[str, tuple[str, str, Change, str]] = {
         "grounding",
         "Grounding/train.json",
         lambda x: [turn(1, {"from": "gpt", "value": "left"})(x[i:]) for i in range(12)] and None,
-        "boxes that cannot be read: 2 of 12",
+        "validation split: boxes that cannot be read: 2 of 12",
     ),
     "train letter": (
         "scienceqa",
@@ -213,7 +213,7 @@ MISTAKES: dict[str, tuple[str, str, Change, str]] = {
         lambda x: (
             [turn(1, {"from": "gpt", "value": "the left"})(x[i:]) for i in range(12)] and None
         ),
-        "answers that are no letter: 2 of 12",
+        "validation split: answers that are no letter: 2 of 12",
     ),
 }
 
@@ -232,6 +232,13 @@ def test_a_mistake_that_stops_a_split_is_counted_and_keeps_it_from_being_read(ro
     with pytest.raises(SuiteError) as caught:
         task.size(split)
     assert expected in str(caught.value) and f"task {name!r}" in str(caught.value)
+
+
+def test_answers_that_only_scoring_cannot_use_do_not_keep_from_training(root):
+    name, file, how, _ = MISTAKES["train letter"]
+    change(root / INSTRUCTIONS / file, how)
+
+    assert check(root, name).counts == {"test": 4, "validation": None, "train": 10}
 
 
 HARMLESS: dict[str, tuple[str, str, Change, str]] = {
