@@ -211,6 +211,7 @@ def test_a_test_problem_that_no_record_asks_counts_as_wrong(root):
 
     assert [sample.id for sample in samples] == ["11", "12", "13", "10"]
     assert samples[-1].references == ("A",)
+    assert samples[-1].place.category is None  # not in the released IMG accuracy, picture or not
     with pytest.raises(PictureError, match="no question '10'"):
         pixels(samples[-1].images[0])
 
