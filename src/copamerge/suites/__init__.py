@@ -3,32 +3,39 @@
 from copamerge.suites._base import (
     AnswerKind,
     Asking,
+    Check,
     Classes,
     Frame,
+    Looking,
     Picture,
     Place,
     Sample,
     Split,
     Suite,
     Task,
+    TaskCheck,
     Template,
 )
-from copamerge.suites._table import SUITES, suite_named
+from copamerge.suites._table import SUITES, check_suite, suite_named
 from copamerge.suites.java import java_there
 
 __all__ = [
     "SUITES",
     "AnswerKind",
     "Asking",
+    "Check",
     "Classes",
     "Frame",
+    "Looking",
     "Picture",
     "Place",
     "Sample",
     "Split",
     "Suite",
     "Task",
+    "TaskCheck",
     "Template",
+    "check_suite",
     "java_there",
     "suite_named",
 ]
