@@ -54,8 +54,9 @@ _TWO_SIZES: tuple[tuple[ScaleRule, str, str], ...] = (
 
 
 def table2(suite: Suite) -> tuple[Entry, ...]:
-    """Every method at its published defaults."""
-    return (*REFERENCES, *(merge_entry(method) for method in table_rows()))
+    """Every method at its published defaults; no individual models where no task is seen."""
+    references = (entry for entry in REFERENCES if suite.seen or entry.kind != "individual")
+    return (*references, *(merge_entry(method) for method in table_rows()))
 
 
 def _with_rule(rule: ScaleRule) -> Callable[[Suite], tuple[Entry, ...]]:
@@ -293,6 +294,25 @@ EXPERIMENTS: Mapping[str, Experiment] = MappingProxyType(
                 "Every method's scale is chosen among the same factors by the seen mean on the "
                 "validation split; the test split is not looked at.",
                 _with_rule("search"),
+            ),
+            Experiment(
+                "table3",
+                "Table 3",
+                "Every method at its published defaults, on benchmarks that no adapter was "
+                "trained on (suite mm-general).",
+                table2,
+            ),
+            Experiment(
+                "table4",
+                "Table 4",
+                "Every method at its published defaults, on CLIP ViT-B/32 (suite clip8).",
+                table2,
+            ),
+            Experiment(
+                "table5",
+                "Table 5",
+                "Every method at its published defaults, on CLIP ViT-L/14 (suite clip8).",
+                table2,
             ),
             Experiment(
                 "table6",

@@ -49,7 +49,10 @@ def _spec(entry: Entry, suite: Suite, zoo: Zoo, adapter_set: str, work: Path) ->
     inputs: Mapping[str, Path] = {}
     if entry.kind in ("individual", "merge"):
         found = zoo.adapters(entry.adapter_set or adapter_set)
-        inputs = {task.name: found[task.name] for task in suite.tasks if task.name in found}
+        order = {task.name: i for i, task in enumerate(suite.tasks)}
+        # On a suite without seen tasks what is merged was trained on another one's.
+        names = [name for name in found if name in order or not suite.seen]
+        inputs = {name: found[name] for name in sorted(names, key=lambda x: order.get(x, -1))}
     if entry.spectrum is not None:
         inputs = _transformed(inputs, entry.spectrum, work)
     if entry.kind == "mtl" and zoo.mtl is None:
