@@ -40,6 +40,8 @@ class Section:
     verdicts: tuple[Verdicts, ...] = ()
     gaps: tuple[Table, ...] = ()
     """Against individual and multi-task models, in the modes of `tables`: each mean, each task."""
+    gap_notes: tuple[str, ...] = ()
+    """Why there are none."""
     makeup: tuple[Makeup, ...] = ()
     csv: str = ""
     """All numbers as one table for a spreadsheet."""
@@ -160,7 +162,7 @@ def _section(section: Section) -> str:
             parts.append(
                 f"<details><summary>{name}</summary>{_table(table, caption)}{notes}</details>"
             )
-    parts += _gaps(section, folded)
+    parts += [*_gaps(section, folded), _list(section.gap_notes)]
     if section.makeup:
         parts.append(
             "<details><summary>What the points are made of</summary>"

@@ -203,6 +203,7 @@ def _section(
         tables=tuple(tables),
         verdicts=verdicts,
         gaps=tuple(beside),
+        gap_notes=gaps.missing if run.experiment in JUDGED and not beside else (),
         makeup=makeup(run),
         figures=figures,
         csv=csv_text(run, gaps),
@@ -304,6 +305,7 @@ def _section_markdown(section: Section) -> str:
     for other in others:
         parts.append("### Corrected scores")
         parts.append(markdown(other))
+    parts += [escaped(note) for note in section.gap_notes]
     for beside in section.gaps:
         tail = "" if beside.mode == "official" else ", corrected"
         parts.append(f"### {escaped(beside.heading)}{tail}")
@@ -340,6 +342,7 @@ def _section_record(section: Section) -> Mapping[str, Any]:
         "paper": _paper_record(section.run),
         "tables": [_table_record(made) for made in section.tables],
         "gaps": [_table_record(made) for made in section.gaps],
+        "gaps_missing": list(Gaps(section.run).missing),
         "made_of": [
             row.model_dump(include=MADE_OF)
             for row in section.run.rows.values()
