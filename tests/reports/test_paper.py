@@ -111,6 +111,15 @@ def test_printed_means_are_means_but_for_these_rows() -> None:
     }
 
 
+def test_the_page_on_tables_names_every_such_row() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "tables.md").read_text(encoding="utf-8")
+
+    for tables in TABLES.values():
+        for printed in tables.values():
+            for _, mean, _ in off(printed):
+                assert mean in text
+
+
 @pytest.mark.parametrize("suite", TABLES)
 def test_all_other_printed_means_are_their_numbers_to_rounding(suite: str) -> None:
     for printed in TABLES[suite].values():

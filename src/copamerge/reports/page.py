@@ -71,6 +71,10 @@ class Page:
         return tuple(CAVEATS[suite] for suite in suites if suite in CAVEATS)
 
 
+RELEASED = ("mini", "mm-mergebench", "mm-general")
+"""Suites whose official scores repeat the released code."""
+
+
 def suite_title(suite: str) -> str:
     """What a page on a suite is called."""
     return "MM-MergeBench mini" if suite == "mini" else suite
@@ -152,7 +156,7 @@ def _section(section: Section) -> str:
     for table in section.tables:
         official = table.mode == "official"
         notes = _list(table.notes)
-        caption = "Scored as the released code does" if official else "Scored without its bugs"
+        caption = _scoring(section.run, table)
         if official and not folded:
             parts.append(_table(table, caption) + notes)
             if section.verdicts:
@@ -177,14 +181,24 @@ def _section(section: Section) -> str:
     return "\n".join(parts)
 
 
+def _scoring(run: Run, table: Table) -> str:
+    """What the mode of a table is, for readers."""
+    if run.record.suite not in RELEASED:
+        return f"{table.mode.capitalize()} scores"
+    return (
+        "Scored as the released code does"
+        if table.mode == "official"
+        else ("Scored without its bugs")
+    )
+
+
 def _gaps(section: Section, folded: bool) -> list[str]:
     """The first table open, the others, and those of a section with figures, folded."""
     parts = []
     for i, table in enumerate(section.gaps):
         official = table.mode == "official"
         name = table.heading + ("" if official else ", corrected")
-        body = _table(table, "Scored as the released code does" if official else "Corrected")
-        body += _list(table.notes)
+        body = _table(table, _scoring(section.run, table)) + _list(table.notes)
         if i == 0 and not folded:
             parts.append(f"<h3>{escape(name)}</h3>{body}")
         else:

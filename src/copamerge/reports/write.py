@@ -395,10 +395,10 @@ def _table_record(made: Table) -> Mapping[str, Any]:
 
 def _cell_record(cell: Cell) -> Mapping[str, Any]:
     """Null points with the reason; a mean over fewer tasks says over how many."""
-    return {
-        "points": cell.points,
-        "stderr": cell.stderr,
+    more = {
         "paper": None if cell.paper is None else float(cell.paper),
         "reason": cell.reason if cell.points is None else cell.unsure,
         "fewer": cell.fewer,
     }
+    there = {name: value for name, value in more.items() if value is not None}
+    return {"points": cell.points, "stderr": cell.stderr, **there}
