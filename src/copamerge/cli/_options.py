@@ -46,6 +46,12 @@ Items = Annotated[
     int | None,
     typer.Option(help="Samples per task.  [default: 1000 of mini, all of what is read from disk]"),
 ]
+LayoutName = Annotated[
+    str | None,
+    typer.Option(
+        "--layout", help="How to write: peft, peft-4.51 or llava (LLaVA's own).  [default: peft]"
+    ),
+]
 MergeSeed = Annotated[int | None, typer.Option(help="For random methods.  [default: 0]")]
 Missing = Annotated[
     str | None,
