@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from llava_folder import CONFIG, TARGETS, made, old_name, own_name, write_own
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -21,6 +20,7 @@ from copamerge.merging import merge, merge_to_folder, plan
 from copamerge.merging.bases import same_base
 from copamerge.merging.folder import name_advice
 from copamerge.recipe import recipe_from
+from llava_folder import CONFIG, TARGETS, made, old_name, own_name, write_own
 
 PROJECTOR = "model.multi_modal_projector"
 PARTS = [f"{PROJECTOR}.linear_{i}.{leaf}" for i in (1, 2) for leaf in ("bias", "weight")]
