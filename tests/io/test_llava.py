@@ -2,6 +2,8 @@
 
 import json
 import pickle
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -478,6 +480,42 @@ def test_the_card_says_how_llava_loads_it(tmp_path: Path) -> None:
     assert "load_pretrained_model" in card and "PeftModel" not in card
     card = (merged(tmp_path / "b", folder) / "README.md").read_text()
     assert "AutoModelForImageTextToText" in card and f"{PROJECTOR}.linear_1.weight" in card
+
+
+def test_memory_and_disk_write_the_same_files(tmp_path: Path) -> None:
+    folder = own(tmp_path / "own")
+    in_memory = merge([folder], "mean", layout="llava")
+    in_memory.save_pretrained(tmp_path / "memory")
+    merged(tmp_path / "disk", folder, layout="llava")
+    for file in ("adapter_model.bin", "non_lora_trainables.bin", "adapter_config.json"):
+        assert (tmp_path / "memory" / file).read_bytes() == (tmp_path / "disk" / file).read_bytes()
+
+
+def test_the_command_shows_the_projector_and_warns_of_the_name(tmp_path: Path) -> None:
+    def run(*words: object) -> subprocess.CompletedProcess[str]:
+        code = "from copamerge.cli import run; run()"
+        asked = [sys.executable, "-c", code, "merge", *map(str, words)]
+        return subprocess.run(asked, capture_output=True, text=True, check=False)
+
+    a, b = own(tmp_path / "a"), own(tmp_path / "b", made(2))
+    found = run(
+        a, b, "-m", "mean", "--modules-to-save", "mean", "--layout", "llava", "-o", tmp_path / "out"
+    )
+    assert found.returncode == 0, found.stderr
+    assert "4 full tensors in model.multi_modal_projector.linear_1" in found.stdout
+    assert "of the norm away" in found.stdout
+    assert "this one lacks llava and lora" in found.stderr
+    found = run(a, "-m", "mean", "--layout", "lava", "-o", tmp_path / "other")
+    assert found.returncode == 2
+    assert "--layout: expected one of peft, peft-4.51, llava; did you mean 'llava'" in found.stderr
+    assert not (tmp_path / "other").exists()
+
+
+def test_spectra_of_llavas_layout_are_not_rescaled_in_place(tmp_path: Path) -> None:
+    from copamerge.bench.transforms import Half, write_transformed
+
+    with pytest.raises(AdapterError, match="merge it alone into PEFT's"):
+        write_transformed(str(own(tmp_path / "own")), Half("all"), tmp_path / "out")
 
 
 # --- names ---------------------------------------------------------------------------------------

@@ -302,8 +302,9 @@ def _base_in_layout(
     elif recipe.layout != "llava" and base and base_in_layout(base, "llava") == base:
         if all(adapter.format == "llava" for adapter in adapters):
             warnings.append(
-                f"base model {base!r} is the name of LLaVA's own training; for transformers, put "
-                "that of its weights in transformers' format into base_model_name_or_path"
+                f"base model {base!r} is what LLaVA's own training called it; transformers needs "
+                "the same weights in its own format: if they have another name, give that by "
+                "--base-model and --allow-different-bases"
             )
     return found
 
