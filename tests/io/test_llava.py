@@ -205,7 +205,7 @@ def test_a_weights_file_alone_can_leave_out_what_it_holds(tmp_path: Path) -> Non
     file = own(tmp_path / "own", extra=None) / "adapter_model.bin"
     tower = "base_model.model.model.vision_tower.vision_tower.vision_model.post_layernorm.weight"
     torch.save({**torch.load(file, weights_only=True), tower: torch.ones(2)}, file)
-    with pytest.raises(AdapterError, match="vision tower.*--modules-to-save drop"):
+    with pytest.raises(AdapterError, match=r"vision tower.*--modules-to-save drop"):
         open_adapter(str(file))
     assert list(open_adapter(str(file), drop_saved=True).ignored) == [tower]
 
