@@ -1,0 +1,1 @@
+"""CLIP on eight image classification sets, from Cars to SVHN."""
