@@ -46,6 +46,8 @@ class Job:
     unit: Unit
     adapter: Path | None
     data: Path | None = None
+    opened_as: str | None = None
+    """What `suite_named` opens the suite by, where it is not its name."""
 
 
 @dataclass(frozen=True)
@@ -67,13 +69,13 @@ class Executor(Protocol):
 def samples_of(job: Job) -> tuple[Sample, ...]:
     """The questions of a job, made or read anew: they are the same wherever that is."""
     unit = job.unit
-    task = suite_named(unit.suite, job.data).by_name[unit.task]
+    task = suite_named(job.opened_as or unit.suite, job.data).by_name[unit.task]
     return _samples(task, unit.split, unit.count, unit.seed, unit.start)
 
 
 def ids_of(job: Job) -> tuple[str, ...]:
     unit = job.unit
-    task = suite_named(unit.suite, job.data).by_name[unit.task]
+    task = suite_named(job.opened_as or unit.suite, job.data).by_name[unit.task]
     return _ids(task, unit.split, unit.count, unit.seed, unit.start)
 
 

@@ -13,9 +13,10 @@ from copamerge.suites._base import (
     Task,
     Template,
 )
-from copamerge.suites._table import SUITES, suite_named
+from copamerge.suites._table import FILE_SUITES, SUITES, suite_named
 
 __all__ = [
+    "FILE_SUITES",
     "SUITES",
     "AnswerKind",
     "Asking",

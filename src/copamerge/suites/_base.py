@@ -129,6 +129,14 @@ class Suite:
     answers: AnswerKind = "text"
     ships: bool = False
     """Whether a base model and adapters for it come with copamerge."""
+    file: Path | None = None
+    """The file that describes it, by which it is opened again; None for one that is known by
+    name."""
+
+    @property
+    def opened_as(self) -> str:
+        """What `suite_named` opens it by."""
+        return self.name if self.file is None else str(self.file)
 
     @property
     def seen(self) -> tuple[Task, ...]:
