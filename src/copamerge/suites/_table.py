@@ -23,13 +23,19 @@ def _mini(data: Path | None) -> Suite:
     return MINI
 
 
+def _clip8(data: Path | None) -> Suite:
+    from copamerge.suites.clip8 import clip8_suite
+
+    return clip8_suite(data)
+
+
 def _images(path: Path, content: Mapping[str, Any], data: Path | None) -> Suite:
     from copamerge.suites.images.suitefile import image_suite
 
     return image_suite(path, content, data)
 
 
-SUITES: dict[str, Opener] = {"mini": _mini}
+SUITES: dict[str, Opener] = {"mini": _mini, "clip8": _clip8}
 FILE_SUITES: dict[str, FileOpener] = {"images": _images}
 """What `suite:` in a suite file may say."""
 

@@ -73,6 +73,15 @@ class ImageClasses:
             told.append("the same classes in another order")
         return told
 
+    def in_order_of(self, names: Sequence[str]) -> tuple[str, ...] | None:
+        """These classes in the order that data name them in; None where they are not the same."""
+        theirs = [_bare(name) for name in names]
+        for spelled in (self.classes.names, *self.also):
+            known = dict(zip(map(_bare, spelled), self.classes.names, strict=True))
+            if sorted(theirs) == sorted(known):
+                return tuple(known[name] for name in theirs)
+        return None
+
 
 def _bare(name: str) -> str:
     return "".join(filter(str.isalnum, SCENE_LETTER.sub("", name.strip().casefold())))

@@ -4,8 +4,23 @@
 `suitefile.py` reads a YAML file that lists several.
 """
 
-from copamerge.suites.images._set import KINDS, ImageSet, Kind, Options, Part, open_image_set
-from copamerge.suites.images._task import METRIC, Where, labels_suite, task_of
+from copamerge.suites.images._set import (
+    KINDS,
+    ImageSet,
+    Kind,
+    Options,
+    Part,
+    kind_of,
+    open_image_set,
+)
+from copamerge.suites.images._task import (
+    METRIC,
+    Where,
+    labels_suite,
+    read_for,
+    task_from,
+    task_of,
+)
 
 __all__ = [
     "KINDS",
@@ -15,7 +30,10 @@ __all__ = [
     "Options",
     "Part",
     "Where",
+    "kind_of",
     "labels_suite",
     "open_image_set",
+    "read_for",
+    "task_from",
     "task_of",
 ]

@@ -46,15 +46,34 @@ def task_of(
             raise SuiteError(
                 f"task {name!r}: where its images lie is not known; give the folder by --data"
             )
-        try:
-            return read(where.path, options)
-        except SuiteError as error:
-            raise SuiteError([f"task {name!r}: {problem}" for problem in error.problems]) from None
+        return read_for(name, where.path, options)
 
     if labels is None and where.path is not None and where.path.exists():
         # What is wrong with a set is said when it is asked for.
         with suppress(CopamergeError):
             labels = opened().names
+
+    classes = None if labels is None else Classes(labels, tuple(templates))
+    return task_from(name, title, opened, classes, seen=seen)
+
+
+def read_for(name: str, path: Path, options: Options) -> ImageSet:
+    """As `read`; problems begin with the task that they are a problem for."""
+    try:
+        return read(path, options)
+    except SuiteError as error:
+        raise SuiteError([f"task {name!r}: {problem}" for problem in error.problems]) from None
+
+
+def task_from(
+    name: str,
+    title: str,
+    opened: Callable[[], ImageSet],
+    classes: Classes | None,
+    *,
+    seen: bool = True,
+) -> Task:
+    """A task of the set that `opened` gives, the same each time."""
 
     def size(split: Split) -> int:
         return opened().size(split)
@@ -68,7 +87,7 @@ def task_of(
         metric=METRIC,
         seen=seen,
         sample=_sampler(name, opened),
-        asking=Asking(classes=None if labels is None else Classes(labels, tuple(templates))),
+        asking=Asking(classes=classes),
         size=size,
         digest=digest,
     )
