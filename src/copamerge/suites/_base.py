@@ -116,6 +116,35 @@ class Task:
         return [self.sample(index, split, seed) for index in range(start, start + count)]
 
 
+class Looking(NamedTuple):
+    """How closely a check of a suite's data looks."""
+
+    splits: tuple[Split, ...] = ("test", "validation", "train")
+    images: int | None = None
+    """Of each split so many pictures, evenly spread, are looked for; None: all of them."""
+    opened: bool = False
+    """Pictures are opened, not only looked for."""
+
+
+@dataclass(frozen=True)
+class TaskCheck:
+    """What a check of a task's data found."""
+
+    task: str
+    counts: Mapping[Split, int | None]
+    """Samples of each split that was looked at; None where it cannot be used."""
+    images: int = 0
+    """Pictures that were looked for."""
+    problems: tuple[str, ...] = ()
+    """All of them, counted, in sentences; some of them keep the task from being asked."""
+    notes: tuple[str, ...] = ()
+    """What is no mistake but worth knowing, such as turns of a conversation that are not used."""
+
+
+Check = Callable[[Sequence[Task], Looking], tuple[TaskCheck, ...]]
+"""Of a suite's data: one result for each of these tasks, in their order; raises nothing."""
+
+
 @dataclass(frozen=True)
 class Suite:
     """Tasks that are reported together, in the order of the table."""
@@ -129,6 +158,8 @@ class Suite:
     answers: AnswerKind = "text"
     ships: bool = False
     """Whether a base model and adapters for it come with copamerge."""
+    check: Check | None = None
+    """What is wrong with its data, as they are on disk now; None for what is made by code."""
     file: Path | None = None
     """The file that describes it, by which it is opened again; None for one that is known by
     name."""

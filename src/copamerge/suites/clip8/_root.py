@@ -68,12 +68,16 @@ class Root:
             raise SuiteError(self.missing())
         return path, place
 
-    def missing(self) -> list[str]:
-        """A sentence for each set that is not there."""
+    def missing(self, only: str | None = None) -> list[str]:
+        """A sentence for each set that is not there, or for that of one task.
+
+        Raises:
+            SuiteError: no folder was given, or `clip8.yaml` is malformed.
+        """
         return [
             f"task {task!r}: {path}: no image set is there; {_remedy(image_classes(task))}"
             for task, (path, _) in self._all.items()
-            if not path.exists()
+            if only in (None, task) and not path.exists()
         ]
 
     @cached_property

@@ -1,17 +1,18 @@
 """The suite `clip8`: eight sets of images in the classes and words that are known of them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 
 from copamerge.errors import SuiteError
-from copamerge.suites._base import Suite, Task
+from copamerge.suites._base import Looking, Suite, Task, TaskCheck
 from copamerge.suites.clip8._root import FILE, Root
 from copamerge.suites.clip8._sets import TASKS, ImageClasses, image_classes
 from copamerge.suites.images import (
+    Asked,
     ImageSet,
     Options,
+    check,
     kind_of,
     labels_suite,
     read_for,
@@ -22,11 +23,40 @@ from copamerge.suites.images import (
 def clip8_suite(data: Path | None) -> Suite:
     """The suite, its sets lying in the folder `data`; none of them is read before it is asked."""
     root = Root(data)
-    return labels_suite("clip8", [_task(image_classes(task), root) for task in TASKS])
+    tasks = [_task(image_classes(task), root) for task in TASKS]
+
+    def checked(tasks: Sequence[Task], looking: Looking) -> tuple[TaskCheck, ...]:
+        return tuple(_checked(task, root, looking) for task in tasks)
+
+    return replace(labels_suite("clip8", tasks), check=checked)
 
 
 def _task(known: ImageClasses, root: Root) -> Task:
-    return task_from(known.task, known.title, cache(_opener(known, root)), known.classes)
+    return task_from(Asked(known.task, _opener(known, root)), known.title, known.classes)
+
+
+def _checked(task: Task, root: Root, looking: Looking) -> TaskCheck:
+    """As for any image set; of those that are not there, each is named with its own task."""
+    try:
+        mine = root.missing(task.name)
+    except SuiteError as error:
+        mine = error.problems
+    if mine:
+        return TaskCheck(task.name, dict.fromkeys(looking.splits), problems=tuple(mine))
+    found = check([task], looking)[0]
+    return replace(found, notes=(*found.notes, *_sizes(task, found)))
+
+
+def _sizes(task: Task, found: TaskCheck) -> list[str]:
+    """Where the test split is not the one that published numbers are of."""
+    known = image_classes(task.name)
+    there = found.counts.get("test")
+    if there is None or there == known.samples["test"]:
+        return []
+    return [
+        f"task {task.name!r}: {there} test pictures, and published numbers are of the "
+        f"{known.samples['test']} in {known.hub}"
+    ]
 
 
 def _opener(known: ImageClasses, root: Root) -> Callable[[], ImageSet]:

@@ -4,6 +4,7 @@
 `suitefile.py` reads a YAML file that lists several.
 """
 
+from copamerge.suites.images._check import check
 from copamerge.suites.images._set import (
     KINDS,
     ImageSet,
@@ -15,9 +16,11 @@ from copamerge.suites.images._set import (
 )
 from copamerge.suites.images._task import (
     METRIC,
+    Asked,
     Where,
     labels_suite,
     read_for,
+    set_of,
     task_from,
     task_of,
 )
@@ -25,15 +28,18 @@ from copamerge.suites.images._task import (
 __all__ = [
     "KINDS",
     "METRIC",
+    "Asked",
     "ImageSet",
     "Kind",
     "Options",
     "Part",
     "Where",
+    "check",
     "kind_of",
     "labels_suite",
     "open_image_set",
     "read_for",
+    "set_of",
     "task_from",
     "task_of",
 ]
