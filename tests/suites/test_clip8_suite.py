@@ -186,6 +186,27 @@ def test_a_whole_copy_of_svhn_is_read_from_its_cropped_digits(tmp_path):
 
 
 @pytest.mark.usefixtures("needs_datasets")
+@pytest.mark.parametrize(
+    "task, below", [("gtsrb", "data"), ("mnist", "mnist"), ("svhn", "cropped_digits")]
+)
+def test_parquet_files_as_they_lie_on_the_hub(task, below, tmp_path, monkeypatch):
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    known = image_classes(task)
+    parts = pictures(task, {"train": 5, "test": 2, "contrast": 1})
+    as_tables(tmp_path / "made", *parts, names=known.classes.names, parquet=True)
+    (tmp_path / "root" / known.folder).mkdir(parents=True)
+    (tmp_path / "made" / "data").rename(tmp_path / "root" / known.folder / below)
+    suite = opened(tmp_path / "root")
+
+    (found,) = suite.check(suite.pick([task]), Looking(opened=True))
+
+    assert found.counts == {"test": 8, "validation": 4, "train": 16}
+    assert not found.problems
+
+
+@pytest.mark.usefixtures("needs_datasets")
 def test_a_place_may_say_columns_and_splits(tmp_path):
     x, y, split = pictures("dtd", {"train": 5, "holdout": 2})
     as_tables(tmp_path / "textures", x, y, split, names=image_classes("dtd").classes.names)
