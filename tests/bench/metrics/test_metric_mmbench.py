@@ -10,7 +10,9 @@ from copamerge.suites import Place
 METRIC = METRICS["mmbench_circular"]
 LAWS = settings(max_examples=80, deadline=None, derandomize=True, database=None)
 
-SAID = st.sampled_from(["{}", "{}.", "({})", "{}. elk", "The answer is {}.", "the answer is {}", ""])
+SAID = st.sampled_from(
+    ["{}", "{}.", "({})", "{}. elk", "The answer is {}.", "the answer is {}", ""]
+)
 LETTER = st.sampled_from("ABCD")
 TURN = st.tuples(SAID, LETTER, LETTER).map(lambda x: (x[0].format(x[1]), x[2]))
 GOOD_TURN = LETTER.map(lambda letter: (letter, letter))
@@ -120,7 +122,10 @@ def test_turns_may_come_in_any_order(questions, data, mode):
     order = data.draw(st.permutations(range(len(answers))))
 
     again = METRIC.points(
-        [answers[i] for i in order], [references[i] for i in order], mode, [places[i] for i in order]
+        [answers[i] for i in order],
+        [references[i] for i in order],
+        mode,
+        [places[i] for i in order],
     )
 
     assert again == pytest.approx(points(questions, mode))
@@ -156,5 +161,7 @@ def test_every_problem_is_told_with_its_item():
         "metric mmbench_circular, item 0",
         "metric mmbench_circular, item 2",
     ]
-    with pytest.raises(CopamergeError, match="0 places for 1 items; give one for each, with the qu"):
+    with pytest.raises(
+        CopamergeError, match="0 places for 1 items; give one for each, with the qu"
+    ):
         METRIC.points(["A"], [["A"]], "official")

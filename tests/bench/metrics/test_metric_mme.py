@@ -120,7 +120,10 @@ def test_questions_may_come_in_any_order(pictures, data, mode):
     order = data.draw(st.permutations(range(len(answers))))
 
     again = METRIC.points(
-        [answers[i] for i in order], [references[i] for i in order], mode, [places[i] for i in order]
+        [answers[i] for i in order],
+        [references[i] for i in order],
+        mode,
+        [places[i] for i in order],
     )
 
     assert again == pytest.approx(points(pictures, mode))

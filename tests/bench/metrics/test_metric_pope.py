@@ -67,10 +67,15 @@ def test_how_answers_are_read(answer, official, corrected, true):
         (row,) = METRIC.statistics([answer], [[true]], mode, [Place("popular")])
 
         read = word or {"yes": "no", "no": "yes"}[true]
-        assert row.tolist() == [0.0] * 4 + [
-            float((read, true) == pair)
-            for pair in (("yes", "yes"), ("yes", "no"), ("no", "no"), ("no", "yes"))
-        ] + [0.0] * 4
+        assert (
+            row.tolist()
+            == [0.0] * 4
+            + [
+                float((read, true) == pair)
+                for pair in (("yes", "yes"), ("yes", "no"), ("no", "no"), ("no", "yes"))
+            ]
+            + [0.0] * 4
+        )
         assert METRIC.unreadable([answer], [[true]], mode).tolist() == [word is None]
 
 
