@@ -175,6 +175,23 @@ def test_folders_have_no_label_ids_so_their_names_say_the_class(tmp_path):
     assert found == sorted((x[i].tobytes(), (names[y[i]],)) for i in range(8))
 
 
+@pytest.mark.parametrize("task", ["gtsrb", "eurosat"])
+def test_folders_may_have_the_sets_own_names(task, tmp_path):
+    pytest.importorskip("PIL")
+    known = image_classes(task)
+    own = known.also[0 if task == "eurosat" else 1]
+    assert own[2] in ("HerbaceousVegetation", "00002")
+    for name in own:
+        (tmp_path / known.folder / "test" / name).mkdir(parents=True)
+    x, y, split = pictures(task, {"test": 2})
+    as_folder(tmp_path / known.folder, x, y, split, names=own)
+
+    samples = opened(tmp_path).by_name[task].samples("test", 8)
+
+    found = sorted((pixels(s.images[0]).tobytes(), s.references) for s in samples)
+    assert found == sorted((x[i].tobytes(), (known.classes.names[y[i]],)) for i in range(8))
+
+
 @pytest.mark.usefixtures("needs_datasets")
 def test_a_whole_copy_of_svhn_is_read_from_its_cropped_digits(tmp_path):
     names = image_classes("svhn").classes.names
