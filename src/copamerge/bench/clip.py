@@ -123,6 +123,7 @@ class ClipAnswerer:
                     texts.append("\n".join(classes.names[i] for i in row))
         return texts
 
+    @torch.inference_mode()
     def features(self, images: Sequence[Any]) -> Float[Tensor, "pictures width"]:
         """Of pictures, each of length 1."""
         return image_features(self.model, read_pictures(self.processor, images))

@@ -75,6 +75,8 @@ class Sample:
     choices: int | None = None
     """How many lettered options the question offers; None where it offers none."""
     place: Place = NOWHERE
+    further: tuple[tuple[str, str], ...] = ()
+    """Questions that follow in the same conversation, with their answers: for training only."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +144,9 @@ class TaskCheck:
 
 
 Check = Callable[[Sequence[Task], Looking], tuple[TaskCheck, ...]]
-"""Of a suite's data: one result for each of these tasks, in their order; raises nothing."""
+"""Of a suite's data: one result for each of these tasks, in their order.
+
+Raises `SuiteError` where the folder is not there, and for nothing that is in it."""
 
 
 @dataclass(frozen=True)
