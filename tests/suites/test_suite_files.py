@@ -121,7 +121,7 @@ def test_all_mistakes_are_said_at_once(file):
 
 
 def test_a_file_that_is_not_there():
-    with pytest.raises(SuiteError, match="no such suite file"):
+    with pytest.raises(SuiteError, match="no such file"):
         suite_named("nowhere.yaml")
 
 

@@ -222,3 +222,51 @@ def test_the_tokenizer_spells_what_it_does_not_know():
     assert (read[0], read[-1]) == (tokenizer.bos_token_id, tokenizer.eos_token_id)
     assert tokenizer.eos_token_id != 2
     assert tokenizer.model_max_length == LENGTH
+
+
+def test_the_command_trains_a_zoo(file, zoo, tmp_path, copamerge_cli):
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("{rank: 2, alpha: 4, dropout: 0.0, rate: 0.01}")
+    words = ("train", "--suite", file, "--base", zoo / "base", "-o", tmp_path / "zoo")
+    options = ("--recipe", recipe, "--steps", 12, "--batch", 16)
+
+    ran = copamerge_cli(*words, *options, "--task", "one")
+
+    assert ran.code == 0, ran.err
+    assert "54 samples" in ran.out
+    first, again = tensors(zoo / "shared" / "one"), tensors(tmp_path / "zoo" / "shared" / "one")
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert copamerge_cli(*words, *options, "--mtl", "--steps", 1).code == 0
+    assert (tmp_path / "zoo" / "mtl" / "adapter_config.json").is_file()
+
+
+def test_the_command_says_all_that_is_wrong(file, tmp_path, copamerge_cli):
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("{rnak: 2, dropout: 7, targets: [mlp]}")
+    words = ("train", "--suite", file, "-o", tmp_path / "zoo", "--recipe", recipe)
+
+    ran = copamerge_cli(*words, "--epochs", 2, "--task", "ones", "--workers", 2)
+
+    assert ran.code == 2
+    for sentence in (
+        "rnak: unknown key; did you mean 'rank'",
+        "dropout: ",
+        "targets: 'mlp' is no layer of a tower's block",
+        "--epochs: ",
+        "--workers: ",
+        "--base: give the folder of the CLIP model",
+        "'ones'",
+    ):
+        assert sentence in ran.err
+    assert not (tmp_path / "zoo").exists()
+
+
+def test_the_data_of_a_suite_file_can_be_checked(file, tmp_path, copamerge_cli):
+    assert copamerge_cli("data", "check", "--suite", file, "--open").code == 0
+    broken = two_sets(tmp_path)
+    (tmp_path / "one.npz").unlink()
+
+    ran = copamerge_cli("data", "check", "--suite", broken)
+
+    assert ran.code == 2
+    assert "no image set is there" in ran.out + ran.err

@@ -44,8 +44,15 @@ def train_zoo(asked: Asked, quiet: bool) -> None:
 
     Of several processes only the first one speaks.
     """
+    from copamerge.suites import suite_named
+
     first = int(os.environ.get("RANK", "0")) == 0
     try:
+        if suite_named(asked.suite, asked.data).answers == "labels":
+            from copamerge.cli._train_clip import train_labels
+
+            train_labels(asked, quiet or not first)
+            return
         _train(asked, quiet or not first, first)
     except CopamergeError:
         if first:

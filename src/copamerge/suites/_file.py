@@ -56,14 +56,14 @@ def text_of(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise SuiteError(f"{path}: no such suite file; check the path") from None
+        raise SuiteError(f"{path}: no such file; check the path") from None
     except UnicodeDecodeError:
-        raise SuiteError(f"{path}: not a text file, so not a suite; give its YAML file") from None
+        raise SuiteError(f"{path}: not a text file; give a YAML file") from None
     except OSError as error:
         raise SuiteError(f"{path}: cannot be read: {error.strerror}") from None
 
 
-def content_of(path: Path, text: str, expected: str = "`suite:` and `tasks:`") -> dict[str, Any]:
+def content_of(path: Path, text: str, expected: str = "keys with values") -> dict[str, Any]:
     """What a YAML file says at its top level; `expected` is said where that is no mapping.
 
     Raises:

@@ -8,8 +8,13 @@ cosine, no weight decay. Its warm-up is none. Ours differs in nothing but the se
 of Adam (0.98; theirs 0.999).
 """
 
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from copamerge.suites._file import content_of, read_as, text_of
 from copamerge.training.run import Schedule
 
 
@@ -64,3 +69,13 @@ class ClipRecipe(BaseModel):
     def pattern(self) -> str:
         """Of the layers that are adapted, by their full names."""
         return rf"vision_model\..*\.({'|'.join(self.targets)})"
+
+
+def load_clip_recipe(path: Path | None, options: Mapping[str, Any]) -> ClipRecipe:
+    """The recipe of a YAML file, or the published one, with options of the command line over it.
+
+    Raises:
+        SuiteError: not YAML, unknown keys, values out of range; all of it.
+    """
+    content = {} if path is None else content_of(path, text_of(path))
+    return read_as(ClipRecipe, {**content, **options}, path or Path("train"))
