@@ -65,20 +65,20 @@ class Root:
         """
         path, place = self._all[task]
         if not path.exists():
-            raise SuiteError(self.missing())
+            raise SuiteError([f"task {task!r}: {why}" for task, why in self.missing().items()])
         return path, place
 
-    def missing(self, only: str | None = None) -> list[str]:
-        """A sentence for each set that is not there, or for that of one task.
+    def missing(self) -> dict[str, str]:
+        """Task -> a sentence, for each set that is not there.
 
         Raises:
             SuiteError: no folder was given, or `clip8.yaml` is malformed.
         """
-        return [
-            f"task {task!r}: {path}: no image set is there; {_remedy(image_classes(task))}"
+        return {
+            task: f"{path}: no image set is there; {_remedy(image_classes(task))}"
             for task, (path, _) in self._all.items()
-            if only in (None, task) and not path.exists()
-        ]
+            if not path.exists()
+        }
 
     @cached_property
     def _all(self) -> dict[str, tuple[Path, Place]]:

@@ -38,7 +38,8 @@ def _task(known: ImageClasses, root: Root) -> Task:
 def _checked(task: Task, root: Root, looking: Looking) -> TaskCheck:
     """As for any image set; of those that are not there, each is named with its own task."""
     try:
-        mine = root.missing(task.name)
+        missing = root.missing()
+        mine = [missing[task.name]] if task.name in missing else []
     except SuiteError as error:
         mine = error.problems
     if mine:
@@ -54,7 +55,7 @@ def _sizes(task: Task, found: TaskCheck) -> list[str]:
     if there is None or there == known.samples["test"]:
         return []
     return [
-        f"task {task.name!r}: {there} test pictures, and published numbers are of the "
+        f"{there} test pictures, and published numbers are of the "
         f"{known.samples['test']} in {known.hub}"
     ]
 
