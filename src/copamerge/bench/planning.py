@@ -111,7 +111,6 @@ def planned(out: Path, specs: Sequence[ModelSpec] | None, wanted: Wanted) -> Ite
         setting = Setting(
             out=out,
             suite=chosen,
-            opened_as=wanted.suite,
             data=wanted.data,
             tasks=asked,
             base=base,

@@ -116,6 +116,8 @@ class RunRecord(_Read):
     suite: str
     data: str | None = None
     """The folder of the suite's data; None where it is made by code."""
+    suite_file: str | None = None
+    """The file that describes it."""
     zoo: str | None = None
     base: str | None = None
     base_digest: str | None = None

@@ -16,10 +16,11 @@ from copamerge.suites._base import (
     TaskCheck,
     Template,
 )
-from copamerge.suites._table import SUITES, check_suite, suite_named
+from copamerge.suites._table import FILE_SUITES, SUITES, check_suite, suite_named
 from copamerge.suites.java import java_there
 
 __all__ = [
+    "FILE_SUITES",
     "SUITES",
     "AnswerKind",
     "Asking",

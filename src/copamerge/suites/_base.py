@@ -75,6 +75,8 @@ class Sample:
     choices: int | None = None
     """How many lettered options the question offers; None where it offers none."""
     place: Place = NOWHERE
+    further: tuple[tuple[str, str], ...] = ()
+    """Questions that follow in the same conversation, with their answers: for training only."""
 
 
 @dataclass(frozen=True)
@@ -162,6 +164,14 @@ class Suite:
     """Whether a base model and adapters for it come with copamerge."""
     check: Check | None = None
     """What is wrong with its data, as they are on disk now; None for what is made by code."""
+    file: Path | None = None
+    """The file that describes it, by which it is opened again; None for one that is known by
+    name."""
+
+    @property
+    def opened_as(self) -> str:
+        """What `suite_named` opens it by."""
+        return self.name if self.file is None else str(self.file)
 
     @property
     def seen(self) -> tuple[Task, ...]:
