@@ -18,6 +18,8 @@ from copamerge.training.suite.ranks import Ranks, is_sharded
 from copamerge.training.suite.recipe import TrainRecipe
 
 WEIGHTS = "trained.pt"
+WRAPPED = ("_fsdp_wrapped_module.", "_checkpoint_wrapped_module.", "_orig_mod.")
+"""What wrappers write into names."""
 PER_DEVICE = 16
 """Samples at once on a device where nobody says how many: LLaVA's script."""
 
@@ -117,8 +119,9 @@ class _AdapterTrainer(Trainer):
         return self.optimizer
 
     def _is_slow(self, name: str) -> bool:
-        # Wrappers put words before and between: `module.`, `_fsdp_wrapped_module.`.
-        return any(name.replace("_fsdp_wrapped_module.", "").endswith(slow) for slow in self.slow)
+        for wrapped in WRAPPED:
+            name = name.replace(wrapped, "")
+        return any(name.endswith(slow) for slow in self.slow)
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         if not self.args.should_save:
@@ -151,13 +154,16 @@ def fit(
     here: Ranks,
     *,
     slow: str | None,
+    sometimes_unused: bool = False,
     work: Path,
     seed: int,
     tell: Callable[[int, int, float | None], None] = lambda *_: None,
 ) -> Fitted:
     """Train the PEFT model in place.
 
-    A run that was killed goes on from its last checkpoint in `work`, to the same end.
+    A run that was killed goes on from its last checkpoint in `work`, to the same end. The module
+    `slow` has the projector's rate; `sometimes_unused` says that a batch may leave it out, as one
+    without pictures does.
 
     Raises:
         RecipeError: the batch cannot be spread over the processes.
@@ -190,8 +196,7 @@ def fit(
         use_cpu=not gpu,
         gradient_checkpointing=gpu,
         gradient_checkpointing_kwargs={"use_reentrant": False} if gpu else None,
-        # A batch of text-only samples leaves the projector out.
-        ddp_find_unused_parameters=here.world > 1,
+        ddp_find_unused_parameters=here.world > 1 and sometimes_unused,
         label_names=["labels"],
         report_to="none",
         disable_tqdm=True,

@@ -276,6 +276,7 @@ def _train(
             order.ways,
             here,
             slow=whole,
+            sometimes_unused=any(sample.pictures == 0 for sample in survey.used),
             work=work / "run",
             seed=made_by["seed"],
             tell=lambda step, of, loss: tell(name, step, of, loss),
@@ -342,12 +343,19 @@ def _outcome(
             {"task": one.task, "id": one.id, "why": one.why, "reason": one.reason}
             for one in survey.skipped
         ],
+        "repeated": _repeated(len(survey.used), shares),
         "steps": fitted.steps,
         "batch": {**shares._asdict(), "together": order.recipe.batch},
         "device": _device(),
         "losses": [list(pair) for pair in fitted.losses],
         "example": _example(reader, source, survey),
     }
+
+
+def _repeated(samples: int, shares: Division) -> int:
+    """Samples that every pass takes twice, so that all processes have as many of them: accelerate
+    fills up the last pieces with the first ones. None of them where there is one process."""
+    return -samples % (shares.world * shares.per_device) if shares.world > 1 else 0
 
 
 def _example(reader: Any, source: Source, survey: Survey) -> dict[str, str]:
