@@ -1,5 +1,6 @@
 """Two processes train what one does: started by torchrun, talking through gloo, on the CPU."""
 
+import json
 import os
 import subprocess
 import sys
@@ -47,6 +48,11 @@ def launched(*words):
 @gloo
 def test_two_processes_end_where_one_does(copamerge_cli, tiny_llava, tmp_path):
     data = write_mm_mergebench(tmp_path / "mm", train=18)  # two are held out
+    path = data / "instructions" / "ScienceQA" / "train.json"
+    records = json.loads(path.read_text())
+    for record in records[::3]:  # answers of unlike length, so that a mean of means would differ
+        record["conversations"][1]["value"] = "The answer is B."
+    path.write_text(json.dumps(records))
     (tmp_path / "recipe.yaml").write_text(RECIPE)
     given = ("--data", data, "--base", tiny_llava, "--recipe", tmp_path / "recipe.yaml")
     two = launched(*COMMAND, *given, "-o", tmp_path / "two")

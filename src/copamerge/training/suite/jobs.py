@@ -8,6 +8,7 @@
 again, and a killed one goes on from its last checkpoint in a hidden folder beside its place.
 """
 
+import gc
 import json
 import os
 import shutil
@@ -102,6 +103,10 @@ def train_suite(order: Order, tell: Tell = lambda *_: None) -> list[Trained]:
         there = here.said_by_first(lambda f=folder, m=made_by: _already(f, m))  # type: ignore[misc]
         if there is None:
             _train(order, folder, tasks, frame, made_by, here, tell)
+            # The Trainer refers to itself; until it is collected, its model stays in memory.
+            gc.collect()
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
             there = here.said_by_first(lambda f=folder: _read(f))  # type: ignore[misc]
             trained.append(Trained(folder, there, is_new=True))
         else:
