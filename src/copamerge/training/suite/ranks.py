@@ -65,6 +65,16 @@ def ranks() -> Ranks:
     return Ranks(rank=state.process_index, world=state.num_processes)
 
 
+def part(*, together: bool) -> None:
+    """Leave the others, at the end of a program: a process that just ended could make another one
+    abort. `together` waits until all have come here; after a mistake, not all do."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return
+    if together:
+        torch.distributed.barrier()
+    torch.distributed.destroy_process_group()
+
+
 def is_sharded() -> bool:
     """Whether the launcher splits the model's weights (FSDP, DeepSpeed), so that every process has
     to walk through every layer in every step."""
