@@ -1,15 +1,11 @@
 """A CLIP of a few thousand numbers, adapters for it, and two small sets to ask it of."""
 
-import sys
 import warnings
 from pathlib import Path
 
 import torch
 
 from copamerge.suites import Classes
-
-sys.path.insert(0, str(Path(__file__).parent / "suites"))
-
 from pictures_on_disk import NAMES, as_folder, as_npz, pictures
 
 CLASSES = Classes(("dark", "grey", "light", "red", "blue", "green", "black"), ("a {}.", "the {}"))

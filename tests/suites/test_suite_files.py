@@ -92,6 +92,7 @@ def test_names_may_be_a_file(file, tmp_path):
         ("name: two", "name: one", "two tasks are called 'one'"),
         ('"so {}"', '"so"', "one {} where the name stands .got 'so'"),
         ("[dark, grey, light]", "names.txt", "names.txt is no file of names"),
+        ("[dark, grey, light]", "[dark, no, light]", "names.*text .got False.; put it in quotes"),
         ("seen: false", "seen: perhaps", "tasks.1.seen: expected true or false"),
         ("path: two", "path: two, kind: foldr", "expected one of folder.*did you mean 'folder'"),
         ("name: two", "name: a/b", "tasks.1.name"),

@@ -6,11 +6,11 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from pictures_on_disk import as_npz, pictures
 
 from clip_model import make_clip, two_sets
 from copamerge.errors import OutputError, SuiteError
 from copamerge.suites import suite_named
+from pictures_on_disk import as_npz, pictures
 
 pytest.importorskip("peft")
 
@@ -142,7 +142,8 @@ def test_an_interrupted_training_goes_on_to_the_same_end(zoo, suite, tmp_path):
     assert not list((tmp_path / "shared").glob(".one*"))
 
 
-def test_a_picture_that_does_not_open_is_left_out_and_named(tmp_path):
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_picture_that_does_not_open_is_left_out_and_named(tmp_path, workers):
     file = two_sets(tmp_path)
     suite = suite_named(str(file))
     two = suite.pick(["two"])
@@ -151,7 +152,7 @@ def test_a_picture_that_does_not_open_is_left_out_and_named(tmp_path):
     set_of(two[0]).picture("train", 3).write_bytes(b"no picture")
     base = make_clip(tmp_path / "base")
 
-    (made,) = train_clip(suite, two, base, tmp_path / "zoo", QUICK)
+    (made,) = train_clip(suite, two, base, tmp_path / "zoo", QUICK, workers=workers)
 
     (skipped,) = made.skipped
     assert skipped["task"] == "two"
@@ -179,16 +180,16 @@ def test_recipes_refuse_layers_that_are_none():
         ClipRecipe(targets=("mlp",))
 
 
-def test_rows_come_from_the_tasks_in_turn_and_each_picture_before_one_again(suite, zoo):
+def test_rows_come_from_the_tasks_in_turn_and_each_picture_before_one_again(suite, zoo, tmp_path):
     from copamerge.bench.clip import open_clip
 
     _, processor = open_clip(zoo / "base")
-    rows = Drawn(suite.seen, processor, 200, items=10, seed=0)
+    rows = Drawn(suite.seen, processor, 200, items=10, seed=0, log=tmp_path / "skipped")
 
     drawn = [rows[i] for i in range(40)]
 
     assert [row["task"] for row in drawn[:4]] == [0, 1, 0, 1]
-    assert rows.used == {"one": 10, "two": 10}
+    assert rows.counts == {"one": {"used": 10, "of": 10}, "two": {"used": 10, "of": 10}}
     first = [row["pixel_values"] for row in drawn[0:20:2]]
     assert len({image.numpy().tobytes() for image in first}) == 10
 
@@ -245,7 +246,7 @@ def test_the_command_says_all_that_is_wrong(file, tmp_path, copamerge_cli):
     recipe.write_text("{rnak: 2, dropout: 7, targets: [mlp]}")
     words = ("train", "--suite", file, "-o", tmp_path / "zoo", "--recipe", recipe)
 
-    ran = copamerge_cli(*words, "--epochs", 2, "--task", "ones", "--workers", 2)
+    ran = copamerge_cli(*words, "--epochs", 2, "--task", "ones", "--batch-per-device", 2)
 
     assert ran.code == 2
     for sentence in (
@@ -253,7 +254,7 @@ def test_the_command_says_all_that_is_wrong(file, tmp_path, copamerge_cli):
         "dropout: ",
         "targets: 'mlp' is no layer of a tower's block",
         "--epochs: ",
-        "--workers: ",
+        "--batch-per-device: ",
         "--base: give the folder of the CLIP model",
         "'ones'",
     ):

@@ -62,6 +62,7 @@ def train_labels(asked: "Asked", quiet: bool) -> None:
                 init=asked.init,
                 set_name=asked.set_name,
                 save_every=asked.save_every,
+                workers=asked.workers,
             )
         except KeyboardInterrupt:
             typer.echo(
@@ -85,7 +86,6 @@ def _unused(asked: "Asked") -> list[str]:
     given = {
         "--epochs": asked.options.get("epochs"),
         "--batch-per-device": asked.batch_per_device,
-        "--workers": asked.workers,
     }
     problems = [
         f"{name}: adapters of image sets are trained for --steps in one process; leave it out"

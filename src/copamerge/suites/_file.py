@@ -127,7 +127,10 @@ def _sentence(model: type[BaseModel], problem: ErrorDetails) -> str:
         if isinstance(problem["input"], str):
             close = did_you_mean(problem["input"], known)
             message += close.rstrip("?") if close.startswith("; did") else ""
-    return f"{place}: {message} (got {str(problem['input'])[:100]!r})"
+    # YAML reads 0 as a number and `no` as false, where a name is meant.
+    quotes = isinstance(problem["input"], bool | int | float) and message == "expected a text"
+    got = problem["input"] if quotes else str(problem["input"])[:100]
+    return f"{place}: {message} (got {got!r}){'; put it in quotes' if quotes else ''}"
 
 
 def _owner(model: type[BaseModel], loc: list[Any]) -> type[BaseModel] | None:

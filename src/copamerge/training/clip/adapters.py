@@ -7,7 +7,7 @@ ZOO/manifest.json    hashes of what is there
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -19,10 +19,17 @@ from copamerge.bench.units import base_digest
 from copamerge.bench.zoo import MANIFEST, MTL, renew_manifest, write_manifest
 from copamerge.errors import SuiteError, did_you_mean
 from copamerge.suites import Suite, Task
-from copamerge.training.clip.folders import Tell, Trained, trained
+from copamerge.training.clip.folders import SKIPPED, Tell, Trained, trained
 from copamerge.training.clip.recipe import ClipRecipe
 from copamerge.training.clip.rows import Drawn, collate
 from copamerge.training.run import train
+
+
+class Ways(NamedTuple):
+    """What changes no result."""
+
+    save_every: int
+    workers: int
 
 
 class Chooser(nn.Module):
@@ -64,18 +71,22 @@ def train_clip(
     init: str = "shared",
     set_name: str | None = None,
     save_every: int = 500,
+    workers: int | None = None,
 ) -> list[Trained]:
     """One adapter for each task in `out/shared/<task>`, or one for all of them in `out/mtl`.
 
     What is there and was made in the same way is not made again; a killed training goes on from
     its last checkpoint. `init` `shared`: the adapters start from the same A; `own`: each from its
-    own, in `out/own`.
+    own, in `out/own`. `workers` processes read pictures; None: four beside a GPU, else none.
 
     Raises:
         SuiteError: unseen tasks, tasks without labels or train pictures, a base that is no CLIP.
         OutputError: something else is where an adapter belongs.
     """
     recipe = recipe or ClipRecipe()
+    if workers is None:
+        workers = 4 if torch.cuda.is_available() else 0
+    ways = Ways(save_every, workers)
     _check(suite, tasks)
     digest = base_digest(base)
     made = []
@@ -109,7 +120,7 @@ def train_clip(
                 folder,
                 made_by,
                 lambda work, place, some=some, i=init_seed, s=seed, name=folder.name: _train(  # type: ignore[misc]
-                    some, base, recipe, i, s, work, place, save_every, lambda *a: tell(name, *a)
+                    some, base, recipe, i, s, work, place, ways, lambda *a: tell(name, *a)
                 ),
             )
         )
@@ -128,7 +139,7 @@ def _train(
     seed: int,
     work: Path,
     place: Path,
-    save_every: int,
+    ways: Ways,
     tell: Any,
 ) -> dict[str, Any]:
     model, processor = open_clip(base)
@@ -140,7 +151,15 @@ def _train(
             if task.asking.classes is not None
         ]
     schedule = recipe.schedule(len(tasks))
-    rows = Drawn(tasks, processor, schedule.steps * schedule.batch, items=recipe.items, seed=seed)
+    rows = Drawn(
+        tasks,
+        processor,
+        schedule.steps * schedule.batch,
+        items=recipe.items,
+        seed=seed,
+        log=work.parent / SKIPPED,
+        workers=ways.workers,
+    )
     peft = imported("peft")
     config = peft.LoraConfig(
         r=recipe.rank,
@@ -154,7 +173,15 @@ def _train(
         adapted = peft.get_peft_model(model, config)
         chooser = Chooser(adapted.base_model.model, heads)
         loss = train(
-            chooser, rows, collate, schedule, work=work, seed=seed, tell=tell, save_every=save_every
+            chooser,
+            rows,
+            collate,
+            schedule,
+            work=work,
+            seed=seed,
+            tell=tell,
+            save_every=ways.save_every,
+            workers=ways.workers,
         )
         adapted.peft_config["default"].base_model_name_or_path = str(base)
         adapted.save_pretrained(place, save_embedding_layers=False)
@@ -162,14 +189,8 @@ def _train(
         "loss": loss,
         "logit_scale": chooser.scale,
         "steps": schedule.steps,
-        "counts": {
-            task.name: {"used": rows.used[task.name], "of": size}
-            for task, size in zip(tasks, rows.sizes, strict=True)
-        },
-        "skipped": [
-            {"task": name, "id": key, "reason": reason}
-            for (name, key), reason in sorted(rows.skipped.items())
-        ],
+        "counts": rows.counts,
+        "skipped": rows.skipped,
         "device": "cuda, bfloat16" if torch.cuda.is_available() else "cpu, float32",
     }
 

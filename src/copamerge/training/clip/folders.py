@@ -13,8 +13,10 @@ from copamerge._version import __version__
 from copamerge.errors import OutputError
 from copamerge.io._atomic import whole_folder
 
-RECORD, ASKED = "train.json", "asked.json"
-"""In a trained folder, and in the hidden one beside it until it is trained."""
+RECORD = "train.json"
+"""In a trained folder."""
+ASKED, SKIPPED = "asked.json", "skipped.jsonl"
+"""In the hidden one beside it until it is trained."""
 LIBRARIES = ("torch", "transformers", "peft", "accelerate", "tokenizers", "pillow", "datasets")
 
 Tell = Callable[[str, int, int, float | None], None]

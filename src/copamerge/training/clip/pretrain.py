@@ -26,7 +26,7 @@ from copamerge.bench.clip import image_features, text_features
 from copamerge.bench.loading import without_noise
 from copamerge.errors import SuiteError
 from copamerge.suites import Suite, Task
-from copamerge.training.clip.folders import Tell, Trained, trained
+from copamerge.training.clip.folders import SKIPPED, Tell, Trained, trained
 from copamerge.training.clip.rows import Drawn, collate
 from copamerge.training.clip.words import LENGTH, build_tokenizer
 from copamerge.training.run import Schedule, train
@@ -181,7 +181,12 @@ def _pretrain(
     model = build_model(tokenizer, recipe)
     schedule = Schedule(steps=recipe.steps, batch=recipe.batch, rate=recipe.rate, decay=0.05)
     rows = Drawn(
-        tasks, processor, schedule.steps * schedule.batch, items=recipe.items, seed=recipe.seed
+        tasks,
+        processor,
+        schedule.steps * schedule.batch,
+        items=recipe.items,
+        seed=recipe.seed,
+        log=work.parent / SKIPPED,
     )
     with without_noise():
         loss = train(
@@ -198,14 +203,8 @@ def _pretrain(
     return {
         "loss": loss,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "counts": {
-            task.name: {"used": rows.used[task.name], "of": size}
-            for task, size in zip(tasks, rows.sizes, strict=True)
-        },
-        "skipped": [
-            {"task": name, "id": key, "reason": reason}
-            for (name, key), reason in sorted(rows.skipped.items())
-        ],
+        "counts": rows.counts,
+        "skipped": rows.skipped,
     }
 
 

@@ -1,6 +1,8 @@
 """Pictures of several tasks as rows of a training: drawn alike, opened once."""
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,8 +24,8 @@ KEPT_BYTES = 2 * 10**9
 class Drawn(Dataset[dict[str, Any]]):
     """`count` rows, the tasks in turn, each through all its pictures before one comes again.
 
-    A picture that does not open is left out, another one of its task stands in, and `skipped`
-    names it.
+    A picture that does not open is left out, the next one of its task stands in, and a line of
+    the file `log` names it: several processes may draw, and a killed training goes on.
     """
 
     def __init__(
@@ -34,6 +36,8 @@ class Drawn(Dataset[dict[str, Any]]):
         *,
         items: int | None,
         seed: int,
+        log: Path,
+        workers: int = 0,
     ) -> None:
         """
         Raises:
@@ -42,18 +46,32 @@ class Drawn(Dataset[dict[str, Any]]):
         self.tasks, self.processor, self.count, self.seed = tuple(tasks), processor, count, seed
         self.sizes = _sizes(tasks, items)
         self.sets: list[ImageSet] = [set_of(task) for task in tasks]
-        self.skipped: dict[tuple[str, str], str] = {}
+        self.log, self._bytes = log, KEPT_BYTES // max(1, workers)
         self._orders: dict[tuple[int, int], Any] = {}
         self._seen: dict[tuple[int, int], Tensor] = {}
-        self._used = [set[int]() for _ in tasks]
+        self._shut: set[tuple[int, int]] = set()
 
     def __len__(self) -> int:
         return self.count
 
     @property
-    def used(self) -> dict[str, int]:
-        """Task -> how many unlike pictures of it were given."""
-        return {task.name: len(used) for task, used in zip(self.tasks, self._used, strict=True)}
+    def skipped(self) -> list[dict[str, str]]:
+        """Pictures that did not open: task, id, reason; in order, each once."""
+        if not self.log.is_file():
+            return []
+        lines = self.log.read_text(encoding="utf-8").splitlines()
+        return [json.loads(line) for line in sorted(set(lines))]
+
+    @property
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Task -> unlike pictures that a whole training gives, of how many."""
+        shut = [one["task"] for one in self.skipped]
+        found = {}
+        for which, (task, size) in enumerate(zip(self.tasks, self.sizes, strict=True)):
+            turns = len(range(which, self.count, len(self.tasks)))
+            used = min(turns, size - shut.count(task.name))
+            found[task.name] = {"used": used, "of": size}
+        return found
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         which, turn = index % len(self.tasks), index // len(self.tasks)
@@ -62,7 +80,6 @@ class Drawn(Dataset[dict[str, Any]]):
             row = self._row(which, turn + further)
             read = self._read(which, row)
             if read is not None:
-                self._used[which].add(row)
                 return {
                     "pixel_values": read,
                     "task": which,
@@ -85,15 +102,24 @@ class Drawn(Dataset[dict[str, Any]]):
     def _read(self, which: int, row: int) -> Float[Tensor, "3 side side"] | None:
         if (which, row) in self._seen:
             return self._seen[which, row]
+        if (which, row) in self._shut:
+            return None
         images = self.sets[which]
         try:
             image = pixels(images.picture("train", row))
         except PictureError as error:
-            key = images.key("train", row)
-            self.skipped[self.tasks[which].name, key] = " ".join(error.problems)
+            self._shut.add((which, row))
+            told = {
+                "task": self.tasks[which].name,
+                "id": images.key("train", row),
+                "reason": " ".join(error.problems),
+            }
+            self.log.parent.mkdir(parents=True, exist_ok=True)
+            with self.log.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(told) + "\n")
             return None
         read = read_pictures(self.processor, [image])[0]
-        if (len(self._seen) + 1) * read.numel() * read.element_size() <= KEPT_BYTES:
+        if (len(self._seen) + 1) * read.numel() * read.element_size() <= self._bytes:
             self._seen[which, row] = read
         return read
 
