@@ -2,6 +2,7 @@
 
 import json
 import math
+import weakref
 from dataclasses import replace
 
 import pytest
@@ -15,8 +16,9 @@ from tiny_bases import broken, picture, sample, suite, task
 
 from copamerge.bench.zoo import open_zoo
 from copamerge.errors import CopamergeError, OutputError, RecipeError, SuiteError
+from copamerge.training.suite import jobs
 from copamerge.training.suite.base import adapted, open_base, targets
-from copamerge.training.suite.fit import Ways, division
+from copamerge.training.suite.fit import Ways, division, last_checkpoint
 from copamerge.training.suite.jobs import Order, is_incomplete, notes, train_suite
 from copamerge.training.suite.ranks import Ranks
 from copamerge.training.suite.recipe import TrainRecipe
@@ -293,6 +295,40 @@ def test_a_killed_run_ends_where_it_would_have(kind, tiny_llava, tiny_llama, tmp
     assert sorted(p.name for p in (tmp_path / "zoo" / "shared").iterdir()) == [tasks[0].name]
 
 
+def test_a_checkpoint_that_was_being_written_is_not_gone_on_from(tmp_path):
+    for step, state in ((8, "{}"), (90, "{"), (100, None)):
+        (tmp_path / f"checkpoint-{step}").mkdir()
+        if state is not None:
+            (tmp_path / f"checkpoint-{step}" / "trainer_state.json").write_text(state)
+    assert last_checkpoint(tmp_path) == tmp_path / "checkpoint-8"
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-8"]
+    assert last_checkpoint(tmp_path / "none") is None
+
+
+def test_processes_that_read_pictures_change_nothing(tiny_llava, tmp_path):
+    one = two_tasks()[0]
+    made = [
+        train_suite(order_of(tiny_llava, tmp_path / str(n), one, ways=Ways(workers=n)))[0]
+        for n in (0, 1)
+    ]
+    assert same(*(tensors(x.path) for x in made))
+
+
+def test_a_trained_model_makes_room_for_the_next(tiny_llama, tmp_path, monkeypatch):
+    alive, before = [], jobs.adapted
+
+    def watched(*given, **options):
+        assert not [one for one in alive if one() is not None]
+        model = before(*given, **options)
+        alive.append(weakref.ref(model))
+        return model
+
+    monkeypatch.setattr(jobs, "adapted", watched)
+    tasks = [task(name, TEXT_ONLY, template="chat") for name in ("letters", "words")]
+    train_suite(order_of(tiny_llama, tmp_path, *tasks))
+    assert len(alive) == 2
+
+
 def test_passes_that_are_added_up_are_the_step_they_replace(tiny_llava, tmp_path):
     recipe = QUICK.model_copy(update={"dropout": 0.0})
     one = two_tasks()[1]
@@ -381,6 +417,19 @@ def test_a_task_without_train_samples_and_a_base_that_is_none(tiny_llava, tmp_pa
     (tmp_path / "config.json").write_text('{"model_type": "none"}')
     with pytest.raises(SuiteError, match="transformers cannot load this"):
         train_suite(order_of(tmp_path, tmp_path / "zoo"))
+
+
+def test_a_suite_that_is_answered_by_labels_has_no_text_to_learn(tiny_llava, tmp_path):
+    order = order_of(tiny_llava, tmp_path / "zoo")
+    with pytest.raises(SuiteError, match="choose labels and write no answers"):
+        train_suite(replace(order, suite=replace(order.suite, answers="labels")))
+
+
+def test_tasks_that_frame_pictures_differently_are_not_mixed_unasked(tiny_llava, tmp_path):
+    tasks = [task(x, [sample(0)], template="chat", frame=x) for x in ("crop", "pad")]
+    order = order_of(tiny_llava, tmp_path / "zoo", *tasks, mtl=True)
+    with pytest.raises(SuiteError, match=r"differently \(crop, pad\); say one .* `frame: pad`"):
+        train_suite(order)
 
 
 def test_out_of_memory_suggests_smaller_passes(tiny_llama, tmp_path, monkeypatch):

@@ -61,7 +61,7 @@ class Setting:
             split=split,
             seed=self.seed,
         )
-        return [Job(unit, adapter, self.data, self.suite.opened_as) for unit in pieces]
+        return [Job(unit, adapter, self.suite.opened_as, self.data) for unit in pieces]
 
     def tasks_of(self, spec: ModelSpec) -> tuple[Task, ...]:
         """The tasks of the run that this model is asked."""

@@ -45,22 +45,30 @@ def train_zoo(asked: Asked, quiet: bool) -> None:
     Of several processes only the first one speaks.
     """
     from copamerge.suites import suite_named
+    from copamerge.training.suite.ranks import part
 
     first = int(os.environ.get("RANK", "0")) == 0
+    together, whole = False, True
     try:
         if suite_named(asked.suite, asked.data).answers == "labels":
             from copamerge.cli._train_clip import train_labels
 
             train_labels(asked, quiet or not first)
-            return
-        _train(asked, quiet or not first, first)
+        else:
+            whole = _train(asked, quiet or not first, first)
+        together = True
     except CopamergeError:
         if first:
             raise
         raise typer.Exit(2) from None
+    finally:
+        part(together=together)
+    if not whole:
+        raise typer.Exit(2)
 
 
-def _train(asked: Asked, quiet: bool, first: bool) -> None:
+def _train(asked: Asked, quiet: bool, first: bool) -> bool:
+    """Whether all samples could be trained on, but for those that are too long."""
     from copamerge.training.suite.jobs import is_incomplete, notes, train_suite
 
     order = _order(asked)
@@ -87,8 +95,7 @@ def _train(asked: Asked, quiet: bool, first: bool) -> None:
         for one in trained:
             typer.echo(_line(one))
         typer.echo(f"wrote {order.out}")
-    if is_incomplete(trained):
-        raise typer.Exit(2)
+    return not is_incomplete(trained)
 
 
 def _order(asked: Asked) -> "Order":

@@ -63,8 +63,8 @@ def text_of(path: Path) -> str:
         raise SuiteError(f"{path}: cannot be read: {error.strerror}") from None
 
 
-def content_of(path: Path, text: str) -> dict[str, Any]:
-    """What a YAML file says at its top level.
+def content_of(path: Path, text: str, expected: str = "keys with values") -> dict[str, Any]:
+    """What a YAML file says at its top level; `expected` is said where that is no mapping.
 
     Raises:
         SuiteError: not YAML, or no mapping.
@@ -80,7 +80,7 @@ def content_of(path: Path, text: str) -> dict[str, Any]:
         raise SuiteError(f"{path}: not valid YAML ({str(error)[:100]}); correct it") from None
     if not isinstance(content, dict):
         got = "an empty file" if content is None else f"a {type(content).__name__}"
-        raise SuiteError(f"{path}: expected keys with values, got {got}")
+        raise SuiteError(f"{path}: expected {expected}, got {got}")
     return content
 
 

@@ -23,6 +23,12 @@ def _mini(data: Path | None) -> Suite:
     return MINI
 
 
+def _clip8(data: Path | None) -> Suite:
+    from copamerge.suites.clip8 import clip8_suite
+
+    return clip8_suite(data)
+
+
 def _images(path: Path, content: Mapping[str, Any], data: Path | None) -> Suite:
     from copamerge.suites.images.suitefile import image_suite
 
@@ -45,6 +51,7 @@ SUITES: dict[str, Opener] = {
     "mini": _mini,
     "mm-mergebench": _mm_mergebench,
     "mm-general": _mm_general,
+    "clip8": _clip8,
 }
 FILE_SUITES: dict[str, FileOpener] = {"images": _images}
 """What `suite:` in a suite file may say."""

@@ -1,6 +1,6 @@
 """An image set as a task: which picture is which class?"""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -26,8 +26,8 @@ class Where:
 class Asked:
     """A set that is opened when it is first asked for; a task's functions are its methods."""
 
-    def __init__(self, name: str, where: Where) -> None:
-        self.name, self.where = name, where
+    def __init__(self, name: str, opened: Callable[[], ImageSet]) -> None:
+        self.name, self.opened = name, opened
 
     @cached_property
     def images(self) -> ImageSet:
@@ -35,15 +35,7 @@ class Asked:
         Raises:
             SuiteError: it is not there, or malformed.
         """
-        if self.where.path is None:
-            raise SuiteError(
-                f"task {self.name!r}: where its images lie is not known; give the folder by --data"
-            )
-        try:
-            return read(self.where.path, self.where.options)
-        except SuiteError as error:
-            problems = [f"task {self.name!r}: {problem}" for problem in error.problems]
-            raise SuiteError(problems) from None
+        return self.opened()
 
     def sample(self, index: int, split: Split, seed: int) -> Sample:
         """The seed changes nothing: the pictures are as they are."""
@@ -78,25 +70,47 @@ def task_of(
     """
     labels = None if names is None else tuple(names)
     options = replace(where.options, names=labels) if labels else where.options
-    asked = Asked(name, replace(where, options=options))
+
+    def opened() -> ImageSet:
+        if where.path is None:
+            raise SuiteError(
+                f"task {name!r}: where its images lie is not known; give the folder by --data"
+            )
+        return read_for(name, where.path, options)
+
+    asked = Asked(name, opened)
     if labels is None and where.path is not None and where.path.exists():
         # What is wrong with a set is said when it is asked for.
         with suppress(CopamergeError):
             labels = asked.images.names
+    classes = None if labels is None else Classes(labels, tuple(templates))
+    return task_from(asked, title, classes, seen=seen)
+
+
+def read_for(name: str, path: Path, options: Options) -> ImageSet:
+    """As `read`; a problem begins with the task that it is one for."""
+    try:
+        return read(path, options)
+    except SuiteError as error:
+        raise SuiteError([f"task {name!r}: {problem}" for problem in error.problems]) from None
+
+
+def task_from(asked: Asked, title: str, classes: Classes | None, *, seen: bool = True) -> Task:
+    """The task of a set."""
     return Task(
-        name=name,
+        name=asked.name,
         title=title,
         metric=METRIC,
         seen=seen,
         sample=asked.sample,
-        asking=Asking(classes=None if labels is None else Classes(labels, tuple(templates))),
+        asking=Asking(classes=classes),
         size=asked.size,
         digest=asked.digest,
     )
 
 
 def set_of(task: Task) -> ImageSet:
-    """The image set of a task that `task_of` made.
+    """The image set of a task that was made here.
 
     Raises:
         SuiteError: it is not there, or malformed.

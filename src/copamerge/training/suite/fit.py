@@ -1,6 +1,8 @@
 """One training run by transformers' Trainer: seeded, resumable, on one device or many."""
 
+import json
 import math
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,14 +12,17 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_callback import PrinterCallback
-from transformers.trainer_utils import get_last_checkpoint
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
-from copamerge.errors import CopamergeError, RecipeError
+from copamerge.errors import CopamergeError, OutputError, RecipeError
 from copamerge.training.suite.ranks import Ranks, is_sharded
 from copamerge.training.suite.recipe import TrainRecipe
 
 WEIGHTS = "trained.pt"
+WRAPPED = ("_fsdp_wrapped_module.", "_checkpoint_wrapped_module.", "_orig_mod.")
+"""What wrappers write into names."""
 PER_DEVICE = 16
 """Samples at once on a device where nobody says how many: LLaVA's script."""
 
@@ -88,7 +93,7 @@ class _Watch(TrainerCallback):
         if not math.isfinite(loss):
             raise CopamergeError(
                 f"step {state.global_step}: the loss is {loss}, so training went astray; lower "
-                "the rate by --rate (a checkpoint before this step is kept)"
+                "the rate by --rate"
             )
         self.tell(state.global_step, state.max_steps, loss)
 
@@ -117,8 +122,9 @@ class _AdapterTrainer(Trainer):
         return self.optimizer
 
     def _is_slow(self, name: str) -> bool:
-        # Wrappers put words before and between: `module.`, `_fsdp_wrapped_module.`.
-        return any(name.replace("_fsdp_wrapped_module.", "").endswith(slow) for slow in self.slow)
+        for wrapped in WRAPPED:
+            name = name.replace(wrapped, "")
+        return any(name.endswith(slow) for slow in self.slow)
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         if not self.args.should_save:
@@ -151,13 +157,16 @@ def fit(
     here: Ranks,
     *,
     slow: str | None,
+    sometimes_unused: bool = False,
     work: Path,
     seed: int,
     tell: Callable[[int, int, float | None], None] = lambda *_: None,
 ) -> Fitted:
     """Train the PEFT model in place.
 
-    A run that was killed goes on from its last checkpoint in `work`, to the same end.
+    A run that was killed goes on from its last checkpoint in `work`, to the same end. The module
+    `slow` has the projector's rate; `sometimes_unused` says that a batch may leave it out, as one
+    without pictures does.
 
     Raises:
         RecipeError: the batch cannot be spread over the processes.
@@ -167,7 +176,7 @@ def fit(
     shares = division(recipe.batch, ways.per_device, here.world)
     gpu = torch.cuda.is_available()
     workers = (4 if gpu else 0) if ways.workers is None else ways.workers
-    checkpoint = here.said_by_first(lambda: _last_checkpoint(work))
+    checkpoint = here.said_by_first(lambda: last_checkpoint(work))
     arguments = TrainingArguments(
         output_dir=str(work),
         num_train_epochs=recipe.epochs,
@@ -190,8 +199,7 @@ def fit(
         use_cpu=not gpu,
         gradient_checkpointing=gpu,
         gradient_checkpointing_kwargs={"use_reentrant": False} if gpu else None,
-        # A batch of text-only samples leaves the projector out.
-        ddp_find_unused_parameters=here.world > 1,
+        ddp_find_unused_parameters=here.world > 1 and sometimes_unused,
         label_names=["labels"],
         report_to="none",
         disable_tqdm=True,
@@ -217,10 +225,15 @@ def fit(
     trainer.remove_callback(PrinterCallback)
     _check_deepspeed(trainer)
     try:
-        trainer.train(resume_from_checkpoint=checkpoint)
+        trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     except (MemoryError, torch.OutOfMemoryError):
         raise CopamergeError(
             f"out of memory with {shares.per_device} samples at once; {_smaller(shares)}"
+        ) from None
+    except OSError as error:
+        raise OutputError(
+            f"{work}: a checkpoint cannot be written or read ({error.strerror or error}); the same "
+            "command goes on when that is mended"
         ) from None
     losses = [
         (int(entry["step"]), round(float(entry["loss"]), 6))
@@ -228,12 +241,28 @@ def fit(
         if "loss" in entry
     ]
     state = trainer.accelerator.get_state_dict(trainer.model_wrapped)
-    return Fitted(state or {}, losses, int(trainer.state.global_step))
+    steps = int(trainer.state.global_step)
+    # Another task's base is loaded next, and this one has to make room.
+    trainer.accelerator.free_memory()
+    return Fitted(state or {}, losses, steps)
 
 
-def _last_checkpoint(work: Path) -> str | None:
-    found: str | None = get_last_checkpoint(str(work)) if work.is_dir() else None  # type: ignore[no-untyped-call]
-    return found
+def last_checkpoint(work: Path) -> Path | None:
+    """The newest whole checkpoint; one that was being written when the run was killed is removed.
+
+    The Trainer writes its state last, and removes the checkpoint before only after that.
+    """
+    found = sorted(
+        work.glob(f"{PREFIX_CHECKPOINT_DIR}-*"), key=lambda path: int(path.name.rpartition("-")[2])
+    )
+    for path in reversed(found):
+        try:
+            json.loads((path / TRAINER_STATE_NAME).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            return path
+    return None
 
 
 def _schedule(recipe: TrainRecipe) -> str:

@@ -8,6 +8,7 @@
 again, and a killed one goes on from its last checkpoint in a hidden folder beside its place.
 """
 
+import gc
 import json
 import os
 import shutil
@@ -102,6 +103,10 @@ def train_suite(order: Order, tell: Tell = lambda *_: None) -> list[Trained]:
         there = here.said_by_first(lambda f=folder, m=made_by: _already(f, m))  # type: ignore[misc]
         if there is None:
             _train(order, folder, tasks, frame, made_by, here, tell)
+            # The Trainer refers to itself; until it is collected, its model stays in memory.
+            gc.collect()
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
             there = here.said_by_first(lambda f=folder: _read(f))  # type: ignore[misc]
             trained.append(Trained(folder, there, is_new=True))
         else:
@@ -276,6 +281,7 @@ def _train(
             order.ways,
             here,
             slow=whole,
+            sometimes_unused=any(sample.pictures == 0 for sample in survey.used),
             work=work / "run",
             seed=made_by["seed"],
             tell=lambda step, of, loss: tell(name, step, of, loss),
@@ -342,12 +348,19 @@ def _outcome(
             {"task": one.task, "id": one.id, "why": one.why, "reason": one.reason}
             for one in survey.skipped
         ],
+        "repeated": _repeated(len(survey.used), shares),
         "steps": fitted.steps,
         "batch": {**shares._asdict(), "together": order.recipe.batch},
         "device": _device(),
         "losses": [list(pair) for pair in fitted.losses],
         "example": _example(reader, source, survey),
     }
+
+
+def _repeated(samples: int, shares: Division) -> int:
+    """Samples that every pass takes twice, so that all processes have as many of them: accelerate
+    fills up the last pieces with the first ones. None of them where there is one process."""
+    return -samples % (shares.world * shares.per_device) if shares.world > 1 else 0
 
 
 def _example(reader: Any, source: Source, survey: Survey) -> dict[str, str]:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import torch
@@ -11,6 +12,8 @@ from copamerge.bench.loading import imported
 from copamerge.errors import CopamergeError
 
 T = TypeVar("T")
+PATIENCE = timedelta(hours=2)
+"""How long processes wait for the first one, which hashes the base and the data alone."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +61,18 @@ def ranks() -> Ranks:
     """This process among those that a launcher started, joined with them; alone without one."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return Ranks()
-    state = imported("accelerate").PartialState(cpu=not torch.cuda.is_available())
+    state = imported("accelerate").PartialState(cpu=not torch.cuda.is_available(), timeout=PATIENCE)
     return Ranks(rank=state.process_index, world=state.num_processes)
+
+
+def part(*, together: bool) -> None:
+    """Leave the others, at the end of a program: a process that just ended could make another one
+    abort. `together` waits until all have come here; after a mistake, not all do."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return
+    if together:
+        torch.distributed.barrier()
+    torch.distributed.destroy_process_group()
 
 
 def is_sharded() -> bool:
