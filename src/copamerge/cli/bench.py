@@ -32,7 +32,12 @@ if TYPE_CHECKING:
 
 @app.command()
 def bench(
-    suite: Annotated[str, typer.Argument(help="What is asked: mini.")],
+    suite: Annotated[
+        str,
+        typer.Argument(
+            help="What is asked: mini, mm-mergebench, mm-general, clip8 or a suite file."
+        ),
+    ],
     out: Annotated[
         Path, typer.Option("--out", "-o", help="Folder of the run; a killed run goes on.")
     ],
