@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 import weakref
 from dataclasses import replace
 
@@ -19,9 +20,10 @@ from copamerge.errors import CopamergeError, OutputError, RecipeError, SuiteErro
 from copamerge.training.suite import jobs
 from copamerge.training.suite.base import adapted, open_base, targets
 from copamerge.training.suite.fit import Ways, division, last_checkpoint
-from copamerge.training.suite.jobs import Order, is_incomplete, notes, train_suite
+from copamerge.training.suite.jobs import Order, train_suite
 from copamerge.training.suite.ranks import Ranks
 from copamerge.training.suite.recipe import TrainRecipe
+from copamerge.training.suite.record import is_incomplete, notes
 from copamerge.training.suite.rows import Source
 
 QUICK = TrainRecipe(rank=2, batch=4, steps=4, rate=1e-2)
@@ -406,6 +408,26 @@ def test_an_unseen_task_and_a_bad_set_name_are_refused_together(tiny_llava, tmp_
     assert len(refused.value.problems) == 2
     assert "'screens': an unseen task has no train samples" in refused.value.problems[0]
     assert not (tmp_path / "zoo").exists()
+
+
+def test_what_is_wrong_with_a_later_task_is_told_before_the_first_is_trained(tiny_llava, tmp_path):
+    tasks = (task("vqa", [sample(0)]), task("ocr", []), task("science", [sample(0)]))
+    (tmp_path / "zoo" / "shared" / "science").mkdir(parents=True)
+    with pytest.raises(CopamergeError) as refused:
+        train_suite(order_of(tiny_llava, tmp_path / "zoo", *tasks))
+    assert len(refused.value.problems) == 2
+    assert "'ocr': its train split has no samples" in refused.value.problems[0]
+    assert "science: already exists and has no train.json" in refused.value.problems[1]
+    assert not (tmp_path / "zoo" / "shared" / "vqa").exists()
+
+
+def test_an_adapter_that_was_removed_is_trained_anew_into_the_zoo(tiny_llama, tmp_path):
+    tasks = [task(name, TEXT_ONLY, template="chat") for name in ("letters", "words")]
+    train_suite(order_of(tiny_llama, tmp_path, *tasks))
+    shutil.rmtree(tmp_path / "shared" / "words")
+    again = QUICK.model_copy(update={"rank": 4})
+    train_suite(order_of(tiny_llama, tmp_path, tasks[1], recipe=again))
+    assert len(open_zoo(tmp_path).adapters("shared")) == 2
 
 
 def test_a_task_without_train_samples_and_a_base_that_is_none(tiny_llava, tmp_path):
