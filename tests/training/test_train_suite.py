@@ -316,6 +316,27 @@ def test_processes_that_read_pictures_change_nothing(tiny_llava, tmp_path):
     assert same(*(tensors(x.path) for x in made))
 
 
+def test_activations_that_are_computed_again_change_nothing(tiny_llava, tmp_path):
+    one = two_tasks()[1]
+    made = [
+        train_suite(order_of(tiny_llava, tmp_path / str(x), one, ways=Ways(recompute=x)))[0]
+        for x in (False, True)
+    ]
+    assert same(*(tensors(x.path) for x in made), atol=1e-6)
+
+
+def test_a_base_in_bfloat16_trains_an_adapter_in_float32(tiny_llava, tmp_path):
+    """What a GPU does, on a CPU."""
+    ways = Ways(bfloat16=True, recompute=True)
+    (one,) = train_suite(order_of(tiny_llava, tmp_path, two_tasks()[1], ways=ways))
+    assert one.record["device"] == "cpu, bfloat16"
+    assert {value.dtype for value in tensors(one.path).values()} == {torch.float32}
+    exact = tmp_path / "exact"
+    (other,) = train_suite(order_of(tiny_llava, exact, two_tasks()[1]))
+    pairs = zip(one.record["losses"], other.record["losses"], strict=True)
+    assert all(abs(low - high) < 0.05 for (_, low), (_, high) in pairs)
+
+
 def test_a_trained_model_makes_room_for_the_next(tiny_llama, tmp_path, monkeypatch):
     alive, before = [], jobs.adapted
 

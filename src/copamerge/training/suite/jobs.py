@@ -231,10 +231,10 @@ def _train(
     started = time.monotonic()
     name = folder.name
     work = work_of(folder)
-    gpu = torch.cuda.is_available()
     # FSDP flattens trained and frozen tensors together, which have to be of one type.
     fsdp = os.environ.get("ACCELERATE_USE_FSDP", "false").lower() in ("true", "1")
-    base = open_base(order.base, tasks, torch.bfloat16 if gpu and not fsdp else torch.float32)
+    low = order.ways.in_bfloat16
+    base = open_base(order.base, tasks, torch.bfloat16 if low and not fsdp else torch.float32)
     source = Source(
         base.reader, tasks, frame, order.recipe.max_length, order.recipe.seed, order.items
     )
@@ -324,7 +324,7 @@ def _outcome(
         "repeated": _repeated(len(survey.used), shares),
         "steps": fitted.steps,
         "batch": {**shares._asdict(), "together": order.recipe.batch},
-        "device": device(),
+        "device": device(order.ways.in_bfloat16),
         "losses": [list(pair) for pair in fitted.losses],
         "example": _example(reader, source, survey),
     }

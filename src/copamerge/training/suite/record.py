@@ -113,10 +113,12 @@ def write_adapter(
         )
 
 
-def device() -> str:
+def device(low: bool) -> str:
+    """What was computed on, and in which numbers."""
+    numbers = "bfloat16" if low else "float32"
     if torch.cuda.is_available():
-        return f"{torch.cuda.get_device_name()}, bfloat16"
-    return "cpu, float32"
+        return f"{torch.cuda.get_device_name()}, {numbers}"
+    return f"cpu, {numbers}"
 
 
 def versions() -> dict[str, str]:
