@@ -24,7 +24,7 @@ from copamerge.training.suite.jobs import Order, train_suite
 from copamerge.training.suite.ranks import Ranks
 from copamerge.training.suite.recipe import TrainRecipe
 from copamerge.training.suite.record import is_incomplete, notes
-from copamerge.training.suite.rows import Source
+from copamerge.training.suite.rows import Collator, Source
 
 QUICK = TrainRecipe(rank=2, batch=4, steps=4, rate=1e-2)
 TEXT_ONLY = [sample(i, images=(), question="Which letter?") for i in range(8)]
@@ -82,6 +82,30 @@ def test_a_language_model_gets_lora_on_everything_but_its_head(tiny_llama):
     trained = {n for n, p in adapter.named_parameters() if p.requires_grad}
     assert len(trained) == 2 * 2 * 7
     assert not any("lm_head" in name for name in trained)
+
+
+@pytest.mark.parametrize(
+    "kind, layers",
+    [
+        ("Qwen2VL", 80 * 7),
+        ("Idefics3", 32 * 7),
+        ("Gemma3", 26 * 7),
+        ("GPT2", 12 * 4),  # of another type than nn.Linear
+    ],
+)
+def test_other_models_are_adapted_in_their_language_model_alone(kind, layers):
+    import re
+
+    import transformers
+
+    ending = "LMHeadModel" if kind == "GPT2" else "ForConditionalGeneration"
+    with torch.device("meta"):  # as large as they are, without a weight
+        model = getattr(transformers, kind + ending)(getattr(transformers, f"{kind}Config")())
+    pattern = targets(model)
+    assert isinstance(pattern, str)
+    hit = [name for name, _ in model.named_modules() if re.fullmatch(pattern, name)]
+    assert len(hit) == layers
+    assert not any("visi" in name or "lm_head" in name for name in hit)
 
 
 @pytest.mark.parametrize("rank", [16, 128])
@@ -143,8 +167,6 @@ def test_every_sample_is_used_or_named_with_its_reason(tiny_llava):
 
 def test_tokens_are_counted_as_the_model_reads_them(tiny_llava):
     """Pictures included: one token in the text, and as many as there are patches in the batch."""
-    from copamerge.training.suite.rows import Collator
-
     samples = [sample(0), sample(1, images=()), sample(2, images=(picture(0, 20, 90),))]
     survey = checked(tiny_llava, samples)
     one = task("vqa", samples)
@@ -402,6 +424,25 @@ def test_text_only_training_writes_an_adapter_that_peft_opens(tiny_llama, tmp_pa
         model = PeftModel.from_pretrained(base, one.path)
     weight = model.base_model.model.model.layers[1].mlp.up_proj.lora_B["default"].weight
     assert weight.any()
+
+
+def test_another_image_text_model_trains_through_its_own_template(tmp_path, one_thread):
+    """Its pictures become more tokens the larger they are; they are counted all the same."""
+    from tiny_bases import LLAVA_HF, llama_tokenizer, save_llava_next
+
+    base = save_llava_next(tmp_path / "base", llama_tokenizer(LLAVA_HF))
+    sides = [(30, 90), (90, 30), (90, 90), (30, 30)]
+    samples = [sample(i, images=(picture(i, *side),)) for i, side in enumerate(sides)]
+    one = task("vqa", [*samples, sample(4, images=())], template="chat", frame="processor")
+    (made,) = train_suite(order_of(base, tmp_path / "zoo", one))
+    assert made.record["made_by"]["frame"] == "processor"
+    assert made.record["counts"]["vqa"]["used"] == 5
+    assert made.record["trained_in_full"] == ["multi_modal_projector"]
+    reader = open_base(base, [one], torch.float32).reader
+    batch = Collator(reader, "processor")([(one, each) for each in samples])
+    survey = Source(reader, (one,), "processor", 2048, 0).check(Ranks())
+    assert [x.tokens for x in survey.used][:4] == batch["attention_mask"].sum(1).tolist()
+    assert len(set(batch["attention_mask"].sum(1).tolist())) > 1
 
 
 def test_left_out_samples_are_noted_and_make_the_training_incomplete(tiny_llava, tmp_path):
