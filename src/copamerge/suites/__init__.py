@@ -17,6 +17,7 @@ from copamerge.suites._base import (
     Template,
 )
 from copamerge.suites._table import SUITES, check_suite, suite_named
+from copamerge.suites.java import java_there
 
 __all__ = [
     "SUITES",
@@ -35,5 +36,6 @@ __all__ = [
     "TaskCheck",
     "Template",
     "check_suite",
+    "java_there",
     "suite_named",
 ]

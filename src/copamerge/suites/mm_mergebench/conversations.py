@@ -40,7 +40,7 @@ def conversations(layout: Layout, places: Places) -> tuple[Found, Found]:
         broken = Found(stops=(document.problem,))
         return broken, broken
     records = document.content
-    stops, faults = Tally(path, len(records)), Tally(path, len(records))
+    stops, unjudged, faults = (Tally(path, len(records)) for _ in range(3))
     ids = Counter(str(record["id"]) for record in having(records, "id"))
     train: list[Sample] = []
     held: list[tuple[int, Sample]] = []
@@ -51,7 +51,7 @@ def conversations(layout: Layout, places: Places) -> tuple[Found, Found]:
         id = str(record["id"])
         if not is_validation(id):
             train.append(sample)
-        elif (judged := _judged(layout, sample, stops)) is not None:
+        elif (judged := _judged(layout, sample, unjudged)) is not None:
             held.append((_hash(id), judged))
     held.sort(key=lambda pair: pair[0])
     validation = [sample for _, sample in held[:MOST]]
@@ -59,7 +59,7 @@ def conversations(layout: Layout, places: Places) -> tuple[Found, Found]:
     notes = tuple(_notes(path, records, len(held)))
     return (
         replace(wrong, samples=tuple(train), notes=notes),
-        replace(wrong, samples=tuple(validation)),
+        replace(wrong, samples=tuple(validation), stops=(*wrong.stops, *unjudged.lines())),
     )
 
 
@@ -153,12 +153,13 @@ def _judged(layout: Layout, sample: Sample, stops: Tally) -> Sample | None:
     """A sample whose reference its metric can use; None, and why, where there is none."""
     (answer,) = sample.references
     if layout.kind == "grounding" and (problem := box_problem(answer)):
-        stops.add(*problem, sample.id)
+        stops.add(f"validation split: {problem[0]}", problem[1], sample.id)
         return None
     if layout.kind == "science":
         found = _LETTER.fullmatch(answer.strip())
         if not found:
-            stops.add("answers that are no letter", "write A, or 'The answer is A.'", sample.id)
+            fact = "validation split: answers that are no letter"
+            stops.add(fact, "write A, or 'The answer is A.'", sample.id)
             return None
         return replace(sample, references=(found[1].upper(),))
     return sample

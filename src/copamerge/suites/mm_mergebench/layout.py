@@ -1,6 +1,5 @@
 """Which files the twelve tasks are read from, and how each is put to a model and scored."""
 
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Literal
 
 from copamerge.errors import SuiteError, did_you_mean
 from copamerge.suites._base import Asking
+from copamerge.suites.java import java_there
 
 Kind = Literal["plain", "science", "classes", "names", "grounding", "captions"]
 """How records are read: see `records.py`."""
@@ -87,7 +87,7 @@ def layouts() -> tuple[Layout, ...]:
     Captions are scored by the paper's mean of seven where Java is, METEOR being a Java program,
     and by the mean of six, a number of its own, where it is not.
     """
-    captions = "caption7" if shutil.which("java") else "caption6"
+    captions = "caption7" if java_there() else "caption6"
     return (
         Layout("scienceqa", "ScienceQA", "science", "science", CROP, _SCIENCE, text_only=True),
         Layout("imagenet", "ImageNet", "classes", "two_way_substring", CROP, _IMAGENET),

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from copamerge.suites._base import Image, Place, Sample
+from copamerge.suites._base import Image, Sample
 from copamerge.suites.mm_mergebench.found import Record, Tally, having, read_json
 from copamerge.suites.mm_mergebench.layout import Layout, Places
 from copamerge.suites.mm_mergebench.rules import Right, Rules, nothing
@@ -14,7 +14,10 @@ LETTERS = "ABCDE"
 
 
 def science(layout: Layout, places: Places, records: Sequence[Any]) -> Rules:
-    """Every test problem is counted: one that no record asks is a sample that cannot be asked."""
+    """Every test problem is counted: one that no record asks is a sample that cannot be asked.
+
+    It belongs to no category: the released code counts it, but not among those with a picture.
+    """
     at, where = places.file(layout, "problems"), places.file(layout, "splits")
     problems = read_json(at, dict, "a mapping from id to problem")
     splits = read_json(where, dict, "a mapping with a list 'test'")
@@ -55,7 +58,6 @@ def science(layout: Layout, places: Places, records: Sequence[Any]) -> Rules:
                 question=str(problem.get("question", "")),
                 references=found.references,
                 choices=found.choices,
-                place=Place("image" if problem.get("image") else "text"),
             )
         )
     return Rules(right, stops=stops_of.lines(), faults=faults.lines(), missing=missing)
