@@ -23,6 +23,7 @@ TRUE_BOX = st.tuples(*[st.integers(0, 49)] * 2, *[st.integers(50, 100)] * 2).map
 LETTER = st.sampled_from("ABCDE")
 SAID = st.sampled_from(["{}", "{}.", "({})", "{}. elk", "The answer is {}.", "the answer is {}"])
 WORD = st.sampled_from(["Yes", "hip", "Whippet", "Unanswerable", "straße", "2.0"])
+NUMBER = st.integers(-999, 999_999).map("{:,}".format)
 
 ITEMS = {
     "exact_upper": st.tuples(WORD | TEXT, st.lists(WORD, min_size=1, max_size=2)),
@@ -36,6 +37,10 @@ ITEMS = {
     "caption6": st.tuples(
         CAPTION | TEXT, st.lists(CAPTION.map("a {}".format), min_size=1, max_size=3)
     ),
+    "exact": st.tuples(WORD | TEXT, st.lists(WORD, min_size=1, max_size=2)),
+    "contains": st.tuples(WORD | TEXT | CAPTION, st.lists(WORD, min_size=1, max_size=2)),
+    "number": st.tuples(NUMBER | TEXT | CAPTION, st.lists(NUMBER, min_size=1, max_size=2)),
+    "f1": st.tuples(CAPTION | TEXT, st.lists(CAPTION.map("cat {}".format), min_size=1)),
 }
 GOOD = {
     "exact_upper": ("yes", ["Yes"]),
@@ -44,6 +49,10 @@ GOOD = {
     "science": ("B", ["B"]),
     "grounding": ("[0.120, 0.300, 0.400, 0.780]", ["[0.12, 0.30, 0.40, 0.78]"]),
     "caption6": ("a red cat on the mat", ["a red cat on the mat"]),
+    "exact": ("yes", ["yes"]),
+    "contains": ("oh yes", ["Yes"]),
+    "number": ("that is 7", ["7"]),
+    "f1": ("a red cat", ["the red cat"]),
 }
 BAD_REFERENCES = [
     ("two_way_substring", [""]),

@@ -8,6 +8,7 @@
 | `science` | ScienceQA |
 | `grounding` | Grounding |
 | `caption6` | VizWiz, Flickr30k, Screen2Words: without METEOR, hence not the paper's number |
+| `exact`, `contains`, `number`, `f1` | none: for tasks of one's own |
 """
 
 from collections.abc import Mapping
@@ -17,6 +18,8 @@ from copamerge.bench.metrics._base import MODES, Accuracy, BadReferenceError, Me
 from copamerge.bench.metrics.captions import CAPTION6, Caption6
 from copamerge.bench.metrics.exact import EXACT_LOWER_UNANSWERABLE, EXACT_UPPER
 from copamerge.bench.metrics.grounding import GROUNDING
+from copamerge.bench.metrics.overlap import F1
+from copamerge.bench.metrics.plain import CONTAINS, EXACT, NUMBER
 from copamerge.bench.metrics.science import SCIENCE
 from copamerge.bench.metrics.substring import TWO_WAY_SUBSTRING
 
@@ -40,6 +43,10 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             SCIENCE,
             GROUNDING,
             CAPTION6,
+            EXACT,
+            CONTAINS,
+            NUMBER,
+            F1,
         )
     }
 )
