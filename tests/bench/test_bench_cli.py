@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from echo import Echo
 
-from copamerge.bench import engine
+from copamerge.bench import planning
 from copamerge.bench.executors import Local
 
 pytestmark = pytest.mark.interop
@@ -188,7 +188,7 @@ def test_ctrl_c_says_how_to_go_on(
 ) -> None:
     echo = Echo()
     echo.stop_after = 2
-    monkeypatch.setattr(engine, "executor_for", lambda *_, **__: Local(lambda: echo))
+    monkeypatch.setattr(planning, "executor_for", lambda *_, **__: Local(lambda: echo))
     words = ("bench", "mini", "--zoo", plain_zoo, "--items", 2, "-o", tmp_path / "run")
 
     ran = copamerge_cli(*words)

@@ -22,7 +22,7 @@ def jobs_of(
 ) -> list[Job]:
     """Every task for every adapter, the adapters taking turns."""
     return [
-        Job(unit, path)
+        Job(unit, path, "mini")
         for task in tasks
         for path in adapters.values()
         for unit in units.units(

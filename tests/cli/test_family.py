@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import pytest
 
-from copamerge.bench import engine
+from copamerge.bench import planning
 from copamerge.bench.executors import Local
 from copamerge.io import open_adapter
 from makers import make_adapter
@@ -123,7 +123,7 @@ def asked(tmp_path, copamerge_cli, monkeypatch):
     base = tmp_path / "base"
     base.mkdir()
     (base / "config.json").write_text("{}")
-    monkeypatch.setattr(engine, "executor_for", lambda *_, **__: Local(Namer))
+    monkeypatch.setattr(planning, "executor_for", lambda *_, **__: Local(Namer))
     monkeypatch.setattr("copamerge.cli.evaluate.needs", lambda *_: None)
     return lambda *words: copamerge_cli("evaluate", "--base", base, *words)
 

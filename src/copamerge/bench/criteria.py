@@ -122,7 +122,7 @@ def examine(zoo: Path, out: Path, items: int, script: str | None) -> list[Criter
     opened = open_zoo(zoo)
     specs: list[ModelSpec] = []
     for name in [name for name in opened.sets if name in ("shared", "own")]:
-        for spec in baselines(opened, name):
+        for spec in baselines(opened, name, suite_named("mini")):
             if spec.kind == "individual":
                 specs.append(
                     ModelSpec(f"individual-{name}", name, kind=spec.kind, adapter=spec.adapter)

@@ -41,10 +41,12 @@ class Answerer(Protocol):
 
 @dataclass(frozen=True)
 class Job:
-    """A unit, where the adapter of its digest lies, and where its suite's data lie."""
+    """A unit, where the adapter of its digest lies, and how its suite is opened."""
 
     unit: Unit
     adapter: Path | None
+    suite: str
+    """A name, or the file that describes it."""
     data: Path | None = None
 
 
@@ -67,13 +69,13 @@ class Executor(Protocol):
 def samples_of(job: Job) -> tuple[Sample, ...]:
     """The questions of a job, made or read anew: they are the same wherever that is."""
     unit = job.unit
-    task = suite_named(unit.suite, job.data).by_name[unit.task]
+    task = suite_named(job.suite, job.data).by_name[unit.task]
     return _samples(task, unit.split, unit.count, unit.seed, unit.start)
 
 
 def ids_of(job: Job) -> tuple[str, ...]:
     unit = job.unit
-    task = suite_named(unit.suite, job.data).by_name[unit.task]
+    task = suite_named(job.suite, job.data).by_name[unit.task]
     return _ids(task, unit.split, unit.count, unit.seed, unit.start)
 
 
@@ -221,12 +223,13 @@ def executor_for(
     *,
     ray: str | None = None,
     batch: int = 100,
+    gpus_per_actor: float = 1.0,
 ) -> Executor:
     """Ray at this address (`local` starts one), or this process; `kind` as `Suite.answers`."""
     if ray is not None:
         from copamerge.bench.raypool import Ray
 
-        return Ray(base, ray, batch, kind=kind)
+        return Ray(base, ray, batch, kind=kind, gpus=gpus_per_actor)
     return Local(lambda: load_answerer(base, kind), batch)
 
 

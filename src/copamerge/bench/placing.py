@@ -45,11 +45,15 @@ def model_specs(
 
 
 def _spec(entry: Entry, suite: Suite, zoo: Zoo, adapter_set: str, work: Path) -> ModelSpec | None:
-    """None for the multi-task model of a zoo that has none."""
+    """None for the multi-task model of a zoo without one, and for individual ones not asked."""
     inputs: Mapping[str, Path] = {}
     if entry.kind in ("individual", "merge"):
         found = zoo.adapters(entry.adapter_set or adapter_set)
         inputs = {task.name: found[task.name] for task in suite.tasks if task.name in found}
+        if entry.kind == "individual" and not inputs:
+            return None
+        # A suite of general tasks is asked of merges of adapters of other tasks.
+        inputs |= {name: path for name, path in found.items() if name not in inputs}
     if entry.spectrum is not None:
         inputs = _transformed(inputs, entry.spectrum, work)
     if entry.kind == "mtl" and zoo.mtl is None:

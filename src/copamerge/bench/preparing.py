@@ -21,7 +21,7 @@ def prepared(setting: Setting, spec: ModelSpec) -> Model:
     model = Model(spec, {}, asked, known)
     try:
         if spec.is_made:
-            inputs = _inputs(setting, spec)
+            inputs = inputs_of(setting, spec)
             known["merges"] = list(inputs)
             _make(setting, model, inputs, rule or "published")
         elif isinstance(spec.adapter, Mapping):
@@ -41,7 +41,7 @@ def prepared(setting: Setting, spec: ModelSpec) -> Model:
     return model
 
 
-def _inputs(setting: Setting, spec: ModelSpec) -> dict[str, Path]:
+def inputs_of(setting: Setting, spec: ModelSpec) -> dict[str, Path]:
     """The adapters that a model is made of, in order."""
     if spec.inputs is not None:
         return picked(spec, spec.inputs)

@@ -88,10 +88,11 @@ def read_by(processor: Any, samples: Sequence[Sample], asking: Asking) -> Any:
         more["add_special_tokens"] = False
     if asking.frame == "pad":
         found = [padded(image, _mean_color(processor)) for image in found]
-    elif asking.frame == "crop" and getattr(processor, "image_processor", None) is not None:
+    elif asking.frame == "crop" and found:
         if getattr(processor.image_processor, "do_pad", None):
             more["do_pad"] = False
-        more["do_center_crop"] = True
+        if not _crops(processor.image_processor):
+            found = [cropped(image) for image in found]
     pictures = [Image.fromarray(image) for image in found]
     return processor(
         text=prompts, images=pictures or None, padding=True, return_tensors="pt", **more
@@ -109,6 +110,23 @@ def padded(
     top, left = (side - height) // 2, (side - width) // 2
     square[top : top + height, left : left + width] = image
     return square
+
+
+def cropped(
+    image: UInt8[np.ndarray, "height width 3"],
+) -> UInt8[np.ndarray, "side side 3"]:
+    """The square in the middle of the picture."""
+    height, width, _ = image.shape
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    return image[top : top + side, left : left + side]
+
+
+def _crops(image_processor: Any) -> bool:
+    """Whether it crops as CLIP's does: the shorter side brought to size, then the middle."""
+    size = getattr(image_processor, "size", None)
+    shorter = size["shortest_edge"] if size and "shortest_edge" in size else None
+    return bool(getattr(image_processor, "do_center_crop", None) and shorter)
 
 
 def _mean_color(processor: Any) -> tuple[int, ...]:

@@ -57,8 +57,8 @@ class _Worker:
 class Ray:
     """A pool of Ray actors: each loads the base once and changes adapters in memory.
 
-    One actor per GPU of the cluster, or per CPU where there is none. The base's folder and the
-    suite's data have to be readable on every node; adapters travel.
+    One actor per GPU of the cluster (two for `gpus` 0.5), or per CPU where there is none. The
+    base's folder and the suite's data have to be readable on every node; adapters travel.
     """
 
     def __init__(
@@ -69,9 +69,10 @@ class Ray:
         actors: int | None = None,
         *,
         kind: AnswerKind = "text",
+        gpus: float = 1.0,
     ) -> None:
         _ray()
-        self._kind = kind
+        self._kind, self._gpus = kind, gpus
         self._base, self._address, self._batch, self._actors = base, address, batch, actors
 
     def run(self, jobs: Sequence[Job]) -> Iterator[Outcome]:
@@ -85,8 +86,8 @@ class Ray:
         try:
             resources = ray.cluster_resources()
             gpus, cpus = int(resources.get("GPU", 0)), int(resources.get("CPU", 1))
-            count = min(self._actors or gpus or cpus, len(jobs))
-            needs = {"num_gpus": 1} if gpus else {"num_cpus": 1}
+            count = min(self._actors or int(gpus / self._gpus) or cpus, len(jobs))
+            needs = {"num_gpus": self._gpus} if gpus else {"num_cpus": 1}
             actor = ray.remote(**needs)(_Worker)
             base = str(self._base.resolve())
             pool = [actor.remote(base, self._kind, self._batch) for _ in range(count)]

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from copamerge.bench.zoo import Zoo
 from copamerge.errors import RecipeError, SuiteError
+from copamerge.suites import Suite
 
 Kind = Literal["zero-shot", "individual", "mtl", "merge"]
 ScaleRule = Literal["published", "norm_match", "search"]
@@ -83,13 +84,12 @@ def check_specs(specs: Sequence[ModelSpec]) -> None:
         raise SuiteError(problems)
 
 
-def baselines(zoo: Zoo, adapter_set: str) -> list[ModelSpec]:
-    """The base model, each task's own adapter, and the multi-task adapter where there is one."""
+def baselines(zoo: Zoo, adapter_set: str, suite: Suite) -> list[ModelSpec]:
+    """The base model, each task's own adapter, and the multi-task adapter, where there are some."""
     own = zoo.adapters(adapter_set)
-    specs = [
-        ModelSpec("zero-shot", "Zero-Shot", kind="zero-shot"),
-        ModelSpec("individual", "Individual", kind="individual", adapter=own),
-    ]
+    specs = [ModelSpec("zero-shot", "Zero-Shot", kind="zero-shot")]
+    if any(task.name in own for task in suite.tasks):
+        specs.append(ModelSpec("individual", "Individual", kind="individual", adapter=own))
     if zoo.mtl is not None:
         specs.append(ModelSpec("mtl", "Traditional MTL", kind="mtl", adapter=zoo.mtl))
     return specs

@@ -42,9 +42,16 @@ Dtype = Annotated[
 Data = Annotated[
     Path | None, typer.Option(help="Folder of the data of a suite that is not made by code.")
 ]
+GpusPerActor = Annotated[
+    float, typer.Option(help="With --ray, of a cluster with GPUs: 0.5 puts two actors on each.")
+]
 Items = Annotated[
     int | None,
     typer.Option(help="Samples per task.  [default: 1000 of mini, all of what is read from disk]"),
+]
+LargeBatch = Annotated[
+    int | None,
+    typer.Option("--batch", help="Samples answered at once.  [default: 100; 16 of large models]"),
 ]
 MergeSeed = Annotated[int | None, typer.Option(help="For random methods.  [default: 0]")]
 Missing = Annotated[

@@ -51,6 +51,8 @@ def show_plan(job: "Plan", as_json: bool, quiet: bool) -> None:
 
 
 def shown_bytes(size: int) -> str:
+    if size >= 1e9:
+        return f"{size / 1e9:.1f} GB"
     return f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e3:.1f} kB"
 
 

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from copamerge.cli._names import plain
+from copamerge.cli._show import shown_bytes
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from copamerge.bench.estimate import Estimate
     from copamerge.bench.record import Run
 
 MODES = ("official", "corrected")
@@ -87,6 +89,44 @@ def show_models(run: "Run") -> None:
             by_task.add_row(model["title"], *cells)
         typer.echo()
         _print(by_task)
+
+
+def show_cost(cost: "Estimate") -> None:
+    """What a run would take: a line for each task, then the sums."""
+    table = _table("task")
+    for title in ("models", "samples\nof each", "units", "seconds\na sample", "GPU-hours"):
+        table.add_column(title, justify="right")
+    for task in cost.tasks:
+        table.add_row(
+            task.task,
+            str(task.models),
+            f"{task.samples:,}",
+            f"{task.units:,}",
+            f"{task.seconds:.3g}{'' if task.measured else ' *'}",
+            f"{task.hours:.2f}",
+        )
+    table.add_section()
+    table.add_row("all", "", f"{cost.samples:,}", f"{cost.units:,}", "", f"{cost.hours:.2f}")
+    _print(table)
+    lines = [
+        f"{cost.models} models, {cost.merges} of them merges; base of "
+        f"{cost.parameters / 1e6:,.1f} million parameters, {shown_bytes(cost.base_bytes)} to load "
+        "by every worker",
+        f"disk: merges at most {shown_bytes(cost.merged_bytes)}, answers about "
+        f"{shown_bytes(cost.answers_bytes)}",
+    ]
+    if not all(task.measured for task in cost.tasks):
+        lines.append(
+            f"* a guess for one {_gpu()} at --batch {cost.batch}, right within a factor of about "
+            "two: no answers of this base are there to measure by"
+        )
+    typer.echo("\n" + "\n".join(lines))
+
+
+def _gpu() -> str:
+    from copamerge.bench.estimate import GPU
+
+    return GPU.name
 
 
 def _title(model: Mapping[str, Any]) -> str:

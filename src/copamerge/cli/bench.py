@@ -11,9 +11,10 @@ from copamerge.cli._extras import BENCH, needs
 from copamerge.cli._options import (
     AsJson,
     Base,
-    Batch,
     Data,
+    GpusPerActor,
     Items,
+    LargeBatch,
     Quiet,
     Ray,
     SampleSeed,
@@ -21,10 +22,11 @@ from copamerge.cli._options import (
     Tasks,
     Zoo,
 )
-from copamerge.cli._table import names_of, say_run, show_models
+from copamerge.cli._table import names_of, say_run, show_cost, show_models
 from copamerge.cli.evaluate import say_interrupted, split_named
 
 if TYPE_CHECKING:
+    from copamerge.bench.planning import Planned
     from copamerge.bench.specs import ScaleRule
 
 
@@ -62,13 +64,23 @@ def bench(
         Path | None,
         typer.Option(help="Folder of the answers, which runs may share.  [default: OUT/answers]"),
     ] = None,
-    batch: Batch = 100,
+    batch: LargeBatch = None,
+    modules_to_save: Annotated[
+        str | None,
+        typer.Option(help="Full modules of the adapters: mean, first, drop or error."),
+    ] = None,
     ray: Ray = None,
+    gpus_per_actor: GpusPerActor = 1.0,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Show units, GPU-hours and disk; ask nobody."),
+    ] = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
     """Merge the zoo's adapters by every method, and ask all models of a suite."""
-    from copamerge.bench.engine import run_bench
+    from copamerge.bench.engine import run_planned
+    from copamerge.bench.planning import Wanted, planned
     from copamerge.errors import CopamergeError, SuiteError
 
     problems = []
@@ -86,8 +98,7 @@ def bench(
     needs("bench", *BENCH)
     with LateBar(quiet or as_json, "loading") as bar:
         try:
-            run = run_bench(
-                out,
+            wanted = Wanted(
                 suite=suite,
                 data=data,
                 base=base,
@@ -104,8 +115,15 @@ def bench(
                 answers=answers,
                 batch=batch,
                 ray=ray,
+                gpus_per_actor=gpus_per_actor,
+                recipe={} if modules_to_save is None else {"modules_to_save": modules_to_save},
                 tell=lambda label, done, total: bar.update(done, total, label),
             )
+            with planned(out, None, wanted) as run_to_be:
+                if dry_run:
+                    _show_cost(run_to_be, as_json)
+                    return
+                run = run_planned(run_to_be)
         except KeyboardInterrupt:
             say_interrupted(out)
             raise typer.Exit(130) from None
@@ -119,6 +137,18 @@ def bench(
         typer.echo(f"\nwrote {out}")
     if any(row["unasked"] for row in run.results["rows"]):
         raise typer.Exit(2)
+
+
+def _show_cost(planned: "Planned", as_json: bool) -> None:
+    from copamerge.bench.estimate import estimate
+
+    cost = estimate(planned.setting, planned.specs, planned.batch)
+    if as_json:
+        import json
+
+        typer.echo(json.dumps(cost.record(), indent=2))
+    else:
+        show_cost(cost)
 
 
 def scale_named(name: str) -> "ScaleRule":

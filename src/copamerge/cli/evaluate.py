@@ -14,9 +14,10 @@ from copamerge.cli._extras import BENCH, needs
 from copamerge.cli._names import plain, short_names
 from copamerge.cli._options import (
     AsJson,
-    Batch,
     Data,
+    GpusPerActor,
     Items,
+    LargeBatch,
     Quiet,
     Ray,
     SampleSeed,
@@ -58,8 +59,9 @@ def evaluate(
     split: SplitName = "test",
     seed: SampleSeed = 0,
     tasks: Tasks = None,
-    batch: Batch = 100,
+    batch: LargeBatch = None,
     ray: Ray = None,
+    gpus_per_actor: GpusPerActor = 1.0,
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", help="Keep answers and scores here; a killed run goes on."),
@@ -97,6 +99,7 @@ def evaluate(
                 tasks=names_of(tasks),
                 batch=batch,
                 ray=ray,
+                gpus_per_actor=gpus_per_actor,
                 tell=lambda label, done, total: bar.update(done, total, label),
             )
         except KeyboardInterrupt:
