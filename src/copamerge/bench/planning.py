@@ -114,7 +114,7 @@ def planned(out: Path, specs: Sequence[ModelSpec] | None, wanted: Wanted) -> Ite
         setting = Setting(
             out=out,
             suite=chosen,
-            opened_as=wanted.suite,
+            opened_as=chosen.opened_as,
             data=wanted.data,
             tasks=asked,
             base=base,

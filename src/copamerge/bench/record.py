@@ -31,6 +31,7 @@ def of_run(setting: Setting) -> dict[str, Any]:
     """What is known of a run before it begins."""
     return {
         "suite": setting.suite.name,
+        "suite_file": None if setting.suite.file is None else str(setting.suite.file),
         "data": None if setting.data is None else str(setting.data),
         "columns": [
             {"task": x.name, "title": x.title, "seen": x.seen, "metric": x.metric}

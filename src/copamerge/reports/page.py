@@ -305,7 +305,7 @@ def commands(runs: Sequence[Run], out: str) -> list[str]:
     lines = []
     for run in runs:
         record = run.record
-        words = ["copamerge", "bench", record.suite]
+        words = ["copamerge", "bench", record.suite_file or record.suite]
         if record.experiment:
             words += ["--experiment", record.experiment]
         else:

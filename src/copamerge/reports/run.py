@@ -103,6 +103,8 @@ class RunRecord(_Read):
     """`run.json`."""
 
     suite: str
+    suite_file: str | None = None
+    """The file that describes it."""
     zoo: str | None = None
     base_digest: str | None = None
     adapter_set: str | None = None

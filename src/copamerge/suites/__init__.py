@@ -16,9 +16,10 @@ from copamerge.suites._base import (
     TaskCheck,
     Template,
 )
-from copamerge.suites._table import SUITES, suite_named
+from copamerge.suites._table import FILE_SUITES, SUITES, suite_named
 
 __all__ = [
+    "FILE_SUITES",
     "SUITES",
     "AnswerKind",
     "Asking",

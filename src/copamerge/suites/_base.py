@@ -160,6 +160,14 @@ class Suite:
     """Whether a base model and adapters for it come with copamerge."""
     check: Check | None = None
     """What is wrong with its data, as they are on disk now; None for what is made by code."""
+    file: Path | None = None
+    """The file that describes it, by which it is opened again; None for one that is known by
+    name."""
+
+    @property
+    def opened_as(self) -> str:
+        """What `suite_named` opens it by."""
+        return self.name if self.file is None else str(self.file)
 
     @property
     def seen(self) -> tuple[Task, ...]:

@@ -1,14 +1,18 @@
 """The suites by name, and those that a file of the user's describes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from copamerge.errors import SuiteError, did_you_mean
 from copamerge.suites._base import Suite
 
 Opener = Callable[[Path | None], Suite]
 """Of a suite, from the folder its data lie in; None where the user named none."""
+FileOpener = Callable[[Path, Mapping[str, Any], Path | None], Suite]
+"""Of a suite that a file describes: the file, what it says, the folder its data lie in."""
 
 
 def _mini(data: Path | None) -> Suite:
@@ -19,16 +23,57 @@ def _mini(data: Path | None) -> Suite:
     return MINI
 
 
+def _images(path: Path, content: Mapping[str, Any], data: Path | None) -> Suite:
+    from copamerge.suites.images.suitefile import image_suite
+
+    return image_suite(path, content, data)
+
+
 SUITES: dict[str, Opener] = {"mini": _mini}
+FILE_SUITES: dict[str, FileOpener] = {"images": _images}
+"""What `suite:` in a suite file may say."""
+
+
+def suite_named(name: str, data: Path | None = None) -> Suite:
+    """The suite of this name, or that the YAML file at this path describes.
+
+    `data` is the folder its data lie in.
+
+    Raises:
+        SuiteError: there is none, or its file is malformed.
+    """
+    from copamerge.suites._file import is_suite_file, text_of
+
+    if name in SUITES:
+        return _known(SUITES[name], data)
+    if is_suite_file(name):
+        path = Path(name).absolute()
+        return _described(path, text_of(path), data)
+    raise SuiteError(
+        f"suite {name!r}: there is none of that name{did_you_mean(name, SUITES)} "
+        "(the path of a suite file ends in .yaml)"
+    )
 
 
 @lru_cache(maxsize=16)
-def suite_named(name: str, data: Path | None = None) -> Suite:
-    """The suite of this name, its data being in the folder `data`.
+def _known(opener: Opener, data: Path | None) -> Suite:
+    return opener(data)
 
-    Raises:
-        SuiteError: there is none, or its data are not there.
-    """
-    if name not in SUITES:
-        raise SuiteError(f"suite {name!r}: there is none of that name{did_you_mean(name, SUITES)}")
-    return SUITES[name](data)
+
+@lru_cache(maxsize=16)
+def _described(path: Path, text: str, data: Path | None) -> Suite:
+    """By its text, so that a file that was changed is read again."""
+    from copamerge.suites._file import content_of
+
+    content = content_of(path, text)
+    kind = content.get("suite")
+    if kind is None:
+        raise SuiteError(
+            f"{path}: does not say of what kind it is; write suite: {' or '.join(FILE_SUITES)}"
+        )
+    if not isinstance(kind, str) or kind not in FILE_SUITES:
+        raise SuiteError(
+            f"{path}: suite: {kind}: there is no such kind of suite file"
+            + did_you_mean(str(kind), FILE_SUITES)
+        )
+    return replace(FILE_SUITES[kind](path, content, data), file=path)

@@ -1,0 +1,162 @@
+"""Suite files: YAML that says which suite it describes, read with every problem at once."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from copamerge.errors import SuiteError, did_you_mean
+
+Model = TypeVar("Model", bound=BaseModel)
+
+ENDINGS = (".yaml", ".yml")
+
+EXPECTED = {
+    "string_": "a text",
+    "bool_": "true or false",
+    "int_": "a whole number",
+    "float_": "a number",
+    "tuple_": "a list",
+    "list_": "a list",
+    "dict_": "a mapping",
+    "model_": "a mapping of keys",
+    "too_short": "at least one",
+}
+"""What to say for pydantic's kinds of errors, by how their names begin."""
+
+
+def is_suite_file(name: str) -> bool:
+    """Whether a suite's name is meant as the path of a file."""
+    return name.lower().endswith(ENDINGS) or Path(name).is_file()
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML as everywhere, but a key that is written twice is an error, not the last one."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
+                if key.value in seen:
+                    raise yaml.constructor.ConstructorError(
+                        None, None, f"{key.value!r} is written twice", key.start_mark
+                    )
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def text_of(path: Path) -> str:
+    """
+    Raises:
+        SuiteError: no such file, or no text.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise SuiteError(f"{path}: no such suite file; check the path") from None
+    except UnicodeDecodeError:
+        raise SuiteError(f"{path}: not a text file, so not a suite; give its YAML file") from None
+    except OSError as error:
+        raise SuiteError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def content_of(path: Path, text: str) -> dict[str, Any]:
+    """What a YAML file says at its top level.
+
+    Raises:
+        SuiteError: not YAML, or no mapping.
+    """
+    try:
+        content = yaml.load(text, _Loader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        at = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        what = getattr(error, "problem", None) or "malformed"
+        raise SuiteError(f"{path}{at}: not valid YAML ({what}); correct it") from None
+    except (ValueError, RecursionError) as error:  # impossible dates, bottomless nesting
+        raise SuiteError(f"{path}: not valid YAML ({str(error)[:100]}); correct it") from None
+    if not isinstance(content, dict):
+        got = "an empty file" if content is None else f"a {type(content).__name__}"
+        raise SuiteError(f"{path}: expected `suite:` and `tasks:`, got {got}")
+    return content
+
+
+def read_as(model: type[Model], content: Mapping[str, Any], path: Path) -> Model:
+    """The content of a file in this form.
+
+    Raises:
+        SuiteError: unknown keys (with a suggestion), missing ones, values of another kind; all.
+    """
+    try:
+        return model.model_validate(dict(content))
+    except ValidationError as error:
+        found = error.errors()
+        wrong = {problem["loc"][:1] for problem in found if len(problem["loc"]) > 1}
+        raise SuiteError(
+            dict.fromkeys(
+                f"{path}: {_sentence(model, problem)}"
+                for problem in found
+                # An entry that is wrong is not one that is missing.
+                if problem["type"] != "too_short" or problem["loc"] not in wrong
+            )
+        ) from None
+
+
+def _sentence(model: type[BaseModel], problem: ErrorDetails) -> str:
+    loc = list(problem["loc"])
+    place = ".".join(map(str, loc)) or "the file"
+    owner = _owner(model, loc[:-1])
+    if problem["type"] == "extra_forbidden" and owner is not None:
+        return f"{place}: unknown key{did_you_mean(str(loc[-1]), owner.model_fields)}"
+    if problem["type"] == "missing" and owner is not None:
+        about = (owner.model_fields[str(loc[-1])].description or "it").splitlines()[0]
+        return f"{place}: missing; write {about[0].lower()}{about[1:].rstrip('.')}"
+    cause = problem.get("ctx", {}).get("error")
+    if isinstance(cause, ValueError):
+        return f"{place}: {cause}"
+    message = problem["msg"]
+    for kind, expected in EXPECTED.items():
+        if problem["type"].startswith(kind):
+            message = f"expected {expected}"
+    if problem["type"] == "literal_error" and owner is not None:
+        known = _literals(owner.model_fields[str(loc[-1])].annotation)
+        message = f"expected one of {', '.join(known)}"
+        if isinstance(problem["input"], str):
+            close = did_you_mean(problem["input"], known)
+            message += close.rstrip("?") if close.startswith("; did") else ""
+    return f"{place}: {message} (got {str(problem['input'])[:100]!r})"
+
+
+def _owner(model: type[BaseModel], loc: list[Any]) -> type[BaseModel] | None:
+    """The model that the keys at this place belong to; None where it is no model's."""
+    found: Any = model
+    for key in loc:
+        if isinstance(key, int):
+            continue
+        if not (isinstance(found, type) and issubclass(found, BaseModel)):
+            return None
+        if key not in found.model_fields:
+            return None
+        found = _inner(found.model_fields[key].annotation)
+    return found if isinstance(found, type) and issubclass(found, BaseModel) else None
+
+
+def _literals(annotation: Any) -> list[str]:
+    """The words in `Literal[...]` or `Literal[...] | None`."""
+    found = []
+    for part in get_args(annotation):
+        found += [part] if isinstance(part, str) else _literals(part)
+    return found
+
+
+def _inner(annotation: Any) -> Any:
+    """The model in `tuple[Model, ...]`, `Model | None` or `Model`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for part in get_args(annotation):
+        if (found := _inner(part)) is not None:
+            return found
+    return None
