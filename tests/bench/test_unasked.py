@@ -46,9 +46,7 @@ def _suite() -> Suite:
 @pytest.fixture
 def pets(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setitem(SUITES, "pets", lambda data: _suite())
-    suite_named.cache_clear()
     yield
-    suite_named.cache_clear()
 
 
 def bench(tmp_path: Path, answerer: Any, **more: Any) -> Any:
