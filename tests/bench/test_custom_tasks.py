@@ -1,4 +1,4 @@
-"""Suites of one's own from end to end: on readers of text, on models with eyes, and what stops them."""
+"""Suites of one's own from end to end: readers of text, models with eyes, and what stops them."""
 
 import json
 from collections.abc import Callable, Mapping

@@ -54,6 +54,7 @@ def run() -> None:
         demo,
         evaluate,
         family,
+        harness,
         inspect,
         learn,
         merge,
