@@ -17,6 +17,7 @@ from copamerge.suites._base import (
     Template,
 )
 from copamerge.suites._table import FILE_SUITES, SUITES, suite_named
+from copamerge.suites.java import java_there
 
 __all__ = [
     "FILE_SUITES",
@@ -35,5 +36,6 @@ __all__ = [
     "Task",
     "TaskCheck",
     "Template",
+    "java_there",
     "suite_named",
 ]

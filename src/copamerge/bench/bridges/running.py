@@ -267,7 +267,7 @@ def rows_of(model: str, task: str, numbers: Mapping[str, Any]) -> tuple[list[Row
     rows, others = [], []
     for key, value in numbers.items():
         metric, comma, filter = key.partition(",")
-        if not comma or metric.endswith("_stderr"):
+        if not comma or "_stderr" in metric:  # lmms-eval has three kinds of error
             continue
         if not _is_number(value):
             others.append(metric)

@@ -3,13 +3,15 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, final, get_args
+from typing import ClassVar, Literal, TypeVar, final, get_args
 
 import numpy as np
 from jaxtyping import Bool, Float64
 
 from copamerge.errors import CopamergeError, first_few
 from copamerge.suites import Place
+
+T = TypeVar("T")
 
 Mode = Literal["official", "corrected"]
 MODES: tuple[Mode, ...] = get_args(Mode)
@@ -169,6 +171,44 @@ def checked(name: str, answers: Answers, references: References, mode: Mode) -> 
     ]:
         raise CopamergeError(problems)
     return [answer for answer in answers if answer is not None]
+
+
+def placed(name: str, places: Places | None, count: int, what: str) -> Places:
+    """The places of all items, for a metric that cannot do without them; `what` it asks of them.
+
+    Raises:
+        CopamergeError: there are none, or not one for each item.
+    """
+    if places is None or len(places) != count:
+        raise CopamergeError(
+            f"metric {name}: {len(places or ())} places for {count} items; give one for each, "
+            f"with {what}"
+        )
+    return places
+
+
+def read_each(
+    name: str, references: References, read: Callable[[Sequence[str]], T]
+) -> tuple[list[T], list[str]]:
+    """What `read` makes of each item's references, and a sentence for each that it refuses."""
+    found: list[T] = []
+    problems: list[str] = []
+    for i, each in enumerate(references):
+        try:
+            found.append(read(each))
+        except BadReferenceError as error:
+            problems.append(f"metric {name}, item {i}: {error}")
+    return found, problems
+
+
+def refuse(name: str, *kinds: list[str]) -> None:
+    """
+    Raises:
+        CopamergeError: there are problems: the first few of each kind, and how many more.
+    """
+    place = f"metric {name}"
+    if told := [line for kind in kinds for line in first_few(kind, place, "more like this")]:
+        raise CopamergeError(told)
 
 
 def only(references: Sequence[str], what: str) -> str:

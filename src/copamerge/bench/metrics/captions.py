@@ -1,10 +1,12 @@
 """Captions: the mean of six numbers that need no Java.
 
 BLEU-1 to 4, ROUGE-L and CIDEr by pycocoevalcap's own classes. The paper's mean has METEOR as a
-seventh, so `caption6` is a number of its own and never stands beside the paper's.
+seventh, so `caption6` is a number of its own and never stands beside the paper's; `caption7` is
+the paper's and needs Java.
 """
 
 import re
+from collections.abc import Sequence
 from importlib import import_module
 from types import ModuleType
 from typing import ClassVar, NamedTuple, final
@@ -58,27 +60,8 @@ class Caption6(Metric):
         for resamples as large as the set; for others BLEU moves by about 1e-9.
         """
         hypotheses = [_words(text) for text in checked(self.name, answers, references, mode)]
-        truths = _reference_words(self.name, references)
-        scorers = _scorers(self.name)
-        rouge, cider = scorers.rouge.Rouge(), scorers.cider.CiderScorer()
-        rows = []
-        for words, each in zip(hypotheses, truths, strict=True):
-            counts = scorers.bleu.cook_test(words, scorers.bleu.cook_refs(each), eff="closest")
-            cider += (words, each)
-            rows.append(
-                [
-                    rouge.calc_score([words], each),
-                    0.0,
-                    *counts["correct"],
-                    *counts["guess"],
-                    counts["reflen"],
-                    counts["testlen"],
-                    len(truths),
-                ]
-            )
-        statistics = np.array(rows, dtype=np.float64)
-        _, statistics[:, 1] = cider.compute_score()
-        return statistics
+        truths = with_a_word(self.name, references, [[*map(_words, each)] for each in references])
+        return caption_statistics(self.name, hypotheses, truths)
 
     def combine(self, mean: Float64[np.ndarray, "*many 13"]) -> Float64[np.ndarray, "*many"]:
         return np.asarray(self.numbers(mean).mean(axis=-1))
@@ -88,15 +71,50 @@ class Caption6(Metric):
 
     def numbers(self, mean: Float64[np.ndarray, "*many 13"]) -> Float64[np.ndarray, "*many 6"]:
         """The six numbers in the order of `PARTS`: 0 to 100, CIDEr to 1000."""
-        rouge, cider, sums = mean[..., 0:1], mean[..., 1:2], mean[..., 2:12] * mean[..., 12:]
-        bleu = _bleu(sums[..., 0:4], sums[..., 4:8], sums[..., 8:9], sums[..., 9:10])
-        return 100.0 * np.concatenate([bleu, rouge, cider], axis=-1)
+        return caption_numbers(mean)
 
     def unreadable(
         self, answers: Answers, references: References, mode: Mode
     ) -> Bool[np.ndarray, " items"]:
         """None of them: a caption without a word is read as that, and scores 0."""
         return np.zeros(len(checked(self.name, answers, references, mode)), dtype=np.bool_)
+
+
+def caption_statistics(
+    name: str, hypotheses: Sequence[str], truths: Sequence[Sequence[str]]
+) -> Float64[np.ndarray, "items 13"]:
+    """The columns of `Caption6.statistics`, from words with one blank between them.
+
+    Raises:
+        CopamergeError: pycocoevalcap is not installed.
+    """
+    scorers = _scorers(name)
+    rouge, cider = scorers.rouge.Rouge(), scorers.cider.CiderScorer()
+    rows = []
+    for words, each in zip(hypotheses, map(list, truths), strict=True):
+        counts = scorers.bleu.cook_test(words, scorers.bleu.cook_refs(each), eff="closest")
+        cider += (words, each)
+        rows.append(
+            [
+                rouge.calc_score([words], each),
+                0.0,
+                *counts["correct"],
+                *counts["guess"],
+                counts["reflen"],
+                counts["testlen"],
+                len(truths),
+            ]
+        )
+    statistics = np.array(rows, dtype=np.float64)
+    _, statistics[:, 1] = cider.compute_score()
+    return statistics
+
+
+def caption_numbers(mean: Float64[np.ndarray, "*many 13"]) -> Float64[np.ndarray, "*many 6"]:
+    """BLEU-1 to 4, ROUGE-L, CIDEr, each times 100, from the mean of `caption_statistics`."""
+    rouge, cider, sums = mean[..., 0:1], mean[..., 1:2], mean[..., 2:12] * mean[..., 12:]
+    bleu = _bleu(sums[..., 0:4], sums[..., 4:8], sums[..., 8:9], sums[..., 9:10])
+    return 100.0 * np.concatenate([bleu, rouge, cider], axis=-1)
 
 
 def _bleu(
@@ -119,8 +137,15 @@ def _words(text: str) -> str:
     return " ".join(re.findall(r"\w+", text.lower()))
 
 
-def _reference_words(name: str, references: References) -> list[list[str]]:
-    truths = [[words for text in each if (words := _words(text))] for each in references]
+def with_a_word(
+    name: str, references: References, words: Sequence[Sequence[str]]
+) -> list[list[str]]:
+    """Of each item's references, given as words, those that have one.
+
+    Raises:
+        CopamergeError: an item is left without.
+    """
+    truths = [[text for text in each if text] for each in words]
     empty = [
         f"metric {name}, item {i}: no reference has a word (got {list(references[i])!r})"
         for i, each in enumerate(truths)

@@ -28,11 +28,21 @@ def _science(answer: str, references: Sequence[str], mode: Mode) -> bool | None:
     Raises:
         BadReferenceError: not one letter from A to E.
     """
+    right = right_letter(references)
+    letter = _official_letter(answer) if mode == "official" else corrected_letter(answer)
+    return None if letter is None else letter == right
+
+
+def right_letter(references: Sequence[str]) -> str:
+    """The one reference.
+
+    Raises:
+        BadReferenceError: not one letter from A to E.
+    """
     right = only(references, "the right letter")
     if right not in tuple(LETTERS):
         raise BadReferenceError(f"{right!r} is not the right letter, A to E")
-    letter = _official_letter(answer) if mode == "official" else _corrected_letter(answer)
-    return None if letter is None else letter == right
+    return right
 
 
 def _official_letter(answer: str) -> str | None:
@@ -45,8 +55,10 @@ def _official_letter(answer: str) -> str | None:
     return str(stated[0]) if len(stated) == 1 else None
 
 
-def _corrected_letter(answer: str) -> str | None:
-    """As the released script, but also `b`, `B.`, `(B)`, `B) elk`, `Answer: B`, the answer is B.
+def corrected_letter(answer: str) -> str | None:
+    """The letter A to E of the answer, or None.
+
+    As the released script, but also `b`, `B.`, `(B)`, `B) elk`, `Answer: B`, the answer is B.
 
     A letter stated twice is read if it is the same one. A word's first letter is not an answer.
     """
