@@ -443,7 +443,7 @@ def test_answers_of_unlike_machines_are_noted(tmp_path: Path, plain_zoo: Path, e
 
     assert one.record["notes"] == []
     (note,) = two.record["notes"]
-    assert note.startswith("answers of cpu float32 and cuda bfloat16 are mixed")
+    assert note.startswith("answers of cpu float32 and cuda bfloat16 batch 100 are mixed")
 
 
 def test_versions_never_raise() -> None:

@@ -65,6 +65,7 @@ def test_the_tree_in_the_readme_names_what_is_there(root):
     names = re.findall(r"^  (\S+?)/?\s{2,}", tree, re.MULTILINE)
     there = {p.name for p in (root / "src/copamerge").iterdir()} - {
         "__init__.py",
+        "__main__.py",
         "__pycache__",
         "_version.py",
         "py.typed",

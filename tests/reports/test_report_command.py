@@ -255,7 +255,8 @@ def test_every_script_runs_an_experiment_that_there_is() -> None:
 
     from copamerge.bench.experiments import EXPERIMENTS
 
-    scripts = sorted((Path(__file__).parents[2] / "runs").glob("mini_*.sh"))
+    folder = Path(__file__).parents[2] / "runs"
+    scripts = sorted([*folder.glob("mini_*.sh"), *folder.glob("full_*.sh")])
     named = set()
     for script in scripts:
         text = script.read_text()

@@ -41,8 +41,9 @@ def answered(setting: Setting, models: Sequence[Model]) -> tuple[Done, Jobs]:
 
 def _mixed(done: Done) -> list[str]:
     """A note where answers come from unlike machines: low bits differ, and so a few answers."""
+    known = {"device": "", "dtype": "", "batch": "batch "}
     kinds = {
-        " ".join(said.versions[key] for key in ("device", "dtype") if key in said.versions)
+        " ".join(word + said.versions[key] for key, word in known.items() if key in said.versions)
         for said in done.answers.values()
     }
     if len(kinds) < 2:

@@ -185,10 +185,16 @@ def answers_of(answerer: Answerer, job: Job, batch: int, warned: Sequence[str]) 
         ids=tuple(sample.id for sample in samples),
         texts=tuple(texts),
         seconds=round(time.perf_counter() - started, 4),
-        versions=answerer.versions,
+        versions=_versions(answerer, batch),
         warnings=tuple(warned),
         errors=errors,
     )
+
+
+def _versions(answerer: Answerer, batch: int) -> dict[str, str]:
+    """With the batch size, where it may flip an answer: in half precision."""
+    found = dict(answerer.versions)
+    return found | ({"batch": str(batch)} if "16" in found.get("dtype", "") else {})
 
 
 def _opened(sample: Sample, errors: dict[str, str]) -> Sample | None:

@@ -58,6 +58,11 @@ def table2(suite: Suite) -> tuple[Entry, ...]:
     return (*REFERENCES, *(merge_entry(method) for method in table_rows()))
 
 
+def table3(suite: Suite) -> tuple[Entry, ...]:
+    """Table 2's models, asked what none of the adapters was trained on."""
+    return tuple(entry for entry in table2(suite) if entry.kind != "individual")
+
+
 def _with_rule(rule: ScaleRule) -> Callable[[Suite], tuple[Entry, ...]]:
     def models(suite: Suite) -> tuple[Entry, ...]:
         # At one size for all, the mean is task arithmetic.
@@ -293,6 +298,26 @@ EXPERIMENTS: Mapping[str, Experiment] = MappingProxyType(
                 "Every method's scale is chosen among the same factors by the seen mean on the "
                 "validation split; the test split is not looked at.",
                 _with_rule("search"),
+            ),
+            Experiment(
+                "table3",
+                "Table 3",
+                "POPE, MME and MMBench, asked of the models of Table 2 that are one model: for the "
+                "suite mm-general and a zoo of mm-mergebench.",
+                table3,
+            ),
+            Experiment(
+                "table4",
+                "Table 4",
+                "Every method at its published defaults on eight vision tasks: for the suite clip8 "
+                "and adapters of CLIP-ViT-B/32.",
+                table2,
+            ),
+            Experiment(
+                "table5",
+                "Table 5",
+                "As Table 4, for adapters of CLIP-ViT-L/14.",
+                table2,
             ),
             Experiment(
                 "table6",

@@ -35,7 +35,8 @@ def imported(name: str, extra: str = "bench") -> Any:
 def loaded(folder: Path, model_class: str, reader_class: str, what: str) -> tuple[Any, Any]:
     """A model and its processor or tokenizer, by transformers' classes of these names.
 
-    On the GPU where there is one, large ones in bfloat16; else in float32 on the CPU.
+    On the GPU where there is one: large ones in the half precision they are saved in, or in
+    bfloat16 where that is float32. Else in float32 on the CPU.
 
     Raises:
         SuiteError: transformers cannot load the folder as `what`.
@@ -46,13 +47,14 @@ def loaded(folder: Path, model_class: str, reader_class: str, what: str) -> tupl
     imported("PIL")
     check_model_folder(folder)
     gpu = torch.cuda.is_available()
+    large = gpu and _weights_bytes(folder) > 2 * FOLD_UP_TO
     try:
         with without_noise():
             reader = getattr(transformers, reader_class).from_pretrained(folder)
             model, found = getattr(transformers, model_class).from_pretrained(
-                folder, dtype=torch.float32, output_loading_info=True
+                folder, dtype="auto" if large else torch.float32, output_loading_info=True
             )
-            if gpu and sum(p.numel() for p in model.parameters()) > FOLD_UP_TO:
+            if large and model.dtype == torch.float32:
                 model = model.to(torch.bfloat16)
     except Exception as error:  # whatever a damaged file makes transformers raise
         first = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
@@ -64,6 +66,11 @@ def loaded(folder: Path, model_class: str, reader_class: str, what: str) -> tupl
             f"{absent[0]!r}); copy the folder again"
         )
     return model.to("cuda" if gpu else "cpu").eval(), reader
+
+
+def _weights_bytes(folder: Path) -> int:
+    files = list(folder.glob("*.safetensors")) or list(folder.glob("pytorch_model*.bin"))
+    return sum(path.stat().st_size for path in files)
 
 
 def check_model_folder(folder: Path) -> None:

@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# Eight vision tasks with CLIP, trained, merged and evaluated; what tables 4 and 5 have in common.
+# DATA (docs/clip8.md), BASE (the CLIP model, downloaded), ZOO (to be made) and EXPERIMENT have to
+# be set; OUT, ITEMS, TRAIN and BENCH may be, as for runs/full_train.sh and runs/full_table2.sh.
+# A killed run goes on.
+set -euo pipefail
+out="${OUT:-full-out}"
+read -ra recipe <<<"${TRAIN:-}"
+read -ra more <<<"${BENCH:-}"
+train=(copamerge train --suite clip8 --data "$DATA" --base "$BASE" -o "$ZOO" "${recipe[@]}")
+copamerge data check --suite clip8 --root "$DATA"
+"${train[@]}"
+"${train[@]}" --mtl
+bench=(copamerge bench clip8 --data "$DATA" --base "$BASE" --zoo "$ZOO" ${ITEMS:+--items "$ITEMS"} --answers "$out/answers" "${more[@]}")
+"${bench[@]}" --experiment "$EXPERIMENT" -o "$out/$EXPERIMENT"
+if [[ -f "$out/$EXPERIMENT/results.json" ]]; then copamerge report "$out/$EXPERIMENT" -o "$out/report-$EXPERIMENT" --overwrite; fi
