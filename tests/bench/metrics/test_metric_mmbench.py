@@ -121,12 +121,8 @@ def test_turns_may_come_in_any_order(questions, data, mode):
     answers, references, places = columns(questions)
     order = data.draw(st.permutations(range(len(answers))))
 
-    again = METRIC.points(
-        [answers[i] for i in order],
-        [references[i] for i in order],
-        mode,
-        [places[i] for i in order],
-    )
+    turned = [[column[i] for i in order] for column in (answers, references, places)]
+    again = METRIC.points(*turned[:2], mode, turned[2])
 
     assert again == pytest.approx(points(questions, mode))
 

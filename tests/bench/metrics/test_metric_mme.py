@@ -119,12 +119,8 @@ def test_questions_may_come_in_any_order(pictures, data, mode):
     answers, references, places = columns(pictures)
     order = data.draw(st.permutations(range(len(answers))))
 
-    again = METRIC.points(
-        [answers[i] for i in order],
-        [references[i] for i in order],
-        mode,
-        [places[i] for i in order],
-    )
+    turned = [[column[i] for i in order] for column in (answers, references, places)]
+    again = METRIC.points(*turned[:2], mode, turned[2])
 
     assert again == pytest.approx(points(pictures, mode))
 

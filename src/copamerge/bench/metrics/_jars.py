@@ -55,7 +55,8 @@ def meteor_statistics(
 
     Of hypothesis and reference the words and the function words (4 numbers); for exact, stemmed,
     synonymous and paraphrased matches, how many content words of hypothesis and reference and how
-    many function words of both (16); runs of matches, and words matched in both (3).
+    many function words of both (16); runs of matches, and words matched in both (3). The runs are
+    0 where a single one is all of both: METEOR leaves it out when it sums over a set.
 
     Raises:
         CopamergeError: as `ptb_words`.
@@ -74,7 +75,11 @@ def meteor_statistics(
             f"metric {name}: METEOR answered {odd[0]!r} where {STATISTICS} numbers were expected; "
             "install pycocoevalcap again"
         )
-    return np.array(rows, dtype=np.float64).reshape(-1, STATISTICS)
+    statistics = np.array(rows, dtype=np.float64).reshape(-1, STATISTICS)
+    length, truth_length = statistics[:, 0], statistics[:, 1]
+    runs, matched, truth_matched = statistics[:, 20:].T
+    runs[(runs == 1) & (matched == length) & (truth_matched == truth_length)] = 0
+    return statistics
 
 
 def _run(name: str, options: Sequence[str], lines: Sequence[str]) -> list[str]:

@@ -37,8 +37,7 @@ class Caption7(Metric):
     `statistics`, as in `caption6`.
 
     METEOR of a set is not the mean of its items': words, matches and runs of matches are summed
-    first, as METEOR itself does. So even a set of perfect answers has a penalty for having
-    more than one run (seven words each: 59 instead of 100).
+    first, as METEOR itself does.
 
     CIDEr goes up to 1000, so the mean goes up to 1600 / 7, and one number can outweigh the rest.
     """
@@ -54,8 +53,7 @@ class Caption7(Metric):
     ) -> Float64[np.ndarray, "items 36"]:
         """Per item: the 13 numbers of `caption6`, then the 23 that METEOR keeps of it.
 
-        Sums are exact for resamples as large as the set; for others BLEU moves by about 1e-9,
-        and METEOR only if the only item is answered in the very words of a reference.
+        Exact for resamples as large as the set; for others BLEU moves by about 1e-9.
 
         Raises:
             CopamergeError: as every metric, and there is no Java, or none that works.
@@ -75,7 +73,7 @@ class Caption7(Metric):
     def numbers(self, mean: Float64[np.ndarray, "*many 36"]) -> Float64[np.ndarray, "*many 7"]:
         """The seven numbers in the order of `PARTS`: 0 to 100, CIDEr to 1000."""
         others = caption_numbers(mean[..., :13])
-        meteor = 100.0 * _meteor(mean[..., 13:] * mean[..., 12:13])
+        meteor = 100.0 * _meteor(mean[..., 13:])
         return np.concatenate([others[..., :4], meteor[..., None], others[..., 4:]], axis=-1)
 
     def unreadable(
@@ -97,29 +95,24 @@ def _statistics(name: str, corpus: _Corpus) -> Float64[np.ndarray, "items 36"]:
     )
 
 
-def _meteor(sums: Float64[np.ndarray, "*many 23"]) -> Float64[np.ndarray, "*many"]:
-    """METEOR's score, 0 to 1, of sums of `meteor_statistics`.
+def _meteor(mean: Float64[np.ndarray, "*many 23"]) -> Float64[np.ndarray, "*many"]:
+    """METEOR's score, 0 to 1, from the mean, or the sum, of `meteor_statistics`.
 
     Only this last step is ours, because it has to run on thousands of resamples at once.
     """
-    words, true_words, function, true_function = np.moveaxis(sums[..., :4], -1, 0)
+    words, true_words, function, true_function = np.moveaxis(mean[..., :4], -1, 0)
     # (..., kind of match, content or function words, hypothesis or reference)
-    matches = sums[..., 4:20].reshape(*sums.shape[:-1], 4, 2, 2)
-    runs = sums[..., 20]
-    matched, true_matched = np.moveaxis(matches.sum(axis=(-3, -2)), -1, 0)
+    matches = mean[..., 4:20].reshape(*mean.shape[:-1], 4, 2, 2)
+    runs, matched, true_matched = np.moveaxis(mean[..., 20:], -1, 0)
     content_or_function = np.array([_DELTA, 1 - _DELTA])
     weights = _WEIGHTS[:, None, None] * content_or_function[:, None]
     right, true_right = np.moveaxis((matches * weights).sum(axis=(-3, -2)), -1, 0)
+    # Without a match it is 0 / 0, and the score 0.
     with np.errstate(divide="ignore", invalid="ignore"):
         precision = right / (_DELTA * (words - function) + (1 - _DELTA) * function)
         recall = true_right / (_DELTA * (true_words - true_function) + (1 - _DELTA) * true_function)
-        mean = 1.0 / ((1 - _ALPHA) / precision + _ALPHA / recall)
-        broken = 2.0 * runs / (matched + true_matched)
-    # A single run that is all of both is not broken. The sums were means: whole up to rounding.
-    pairs = ((runs, 1.0), (matched, words), (true_matched, true_words))
-    whole = np.all([np.isclose(a, b, rtol=0, atol=1e-6) for a, b in pairs], axis=0)
-    score = mean * (1.0 - _GAMMA * np.where(whole, 0.0, broken) ** _BETA)
-    # Without a match it is 0 / 0.
+        harmonic = 1.0 / ((1 - _ALPHA) / precision + _ALPHA / recall)
+        score = harmonic * (1.0 - _GAMMA * (2.0 * runs / (matched + true_matched)) ** _BETA)
     return np.asarray(np.where(matched + true_matched > 0, np.maximum(score, 0.0), 0.0))
 
 
