@@ -7,6 +7,7 @@ from typing import Any
 from copamerge.bench.bridges.running import Asked
 from copamerge.bench.loading import imported
 from copamerge.bench.models import Generator
+from copamerge.errors import SuiteError
 
 EXTRA = "lm-eval"
 
@@ -31,10 +32,15 @@ class LmEval:
         self, generator: Generator, asked: Asked, manager: Any, *, samples: bool
     ) -> Mapping[str, Any]:
         """Of the base's own language model, by `HFLM`: likelihoods and free text alike."""
+        tokenizer = generator.processor.tokenizer
+        if asked.template == "chat" and not tokenizer.chat_template:
+            raise SuiteError(
+                f"{generator.label}: its tokenizer has no chat template; leave --chat out"
+            )
         # A new one for each model: it keeps nothing of an adapter that is off again.
         model = imported("lm_eval.models.huggingface", EXTRA).HFLM(
             pretrained=generator.model,
-            tokenizer=generator.processor.tokenizer,
+            tokenizer=tokenizer,
             backend="causal",
             batch_size=asked.batch,
             device=str(generator.model.device),
