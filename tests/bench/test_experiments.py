@@ -25,7 +25,7 @@ from copamerge.bench.zoo import open_zoo, write_manifest
 from copamerge.errors import SuiteError
 from copamerge.methods import method_from, method_names
 from copamerge.reports import open_run, write_report
-from copamerge.suites import suite_named
+from copamerge.suites import Suite, suite_named
 from makers import make_adapter
 
 MINI = suite_named("mini")
@@ -187,6 +187,17 @@ def test_a_zoo_without_a_multi_task_adapter_has_no_such_row(zoo: Path, tmp_path:
 
     with model_specs("table2", MINI, open_zoo(zoo), "shared", beside=tmp_path / "run") as specs:
         assert "mtl" not in {spec.name for spec in specs}
+
+
+def test_on_a_suite_without_seen_tasks_all_adapters_of_the_zoo_are_merged(
+    zoo: Path, tmp_path: Path
+) -> None:
+    general = Suite("general", MINI.unseen, averaged=False)
+
+    with model_specs("table3", general, open_zoo(zoo), "shared", beside=tmp_path / "run") as specs:
+        assert [spec.kind for spec in specs[:2]] == ["zero-shot", "mtl"]
+        assert all(spec.kind == "merge" for spec in specs[2:])
+        assert set(specs[2].inputs or {}) == {task.name for task in MINI.seen}
 
 
 def test_missing_ranks_are_named_with_the_command_that_trains_them(

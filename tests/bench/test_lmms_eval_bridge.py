@@ -14,6 +14,16 @@ import pytest
 if find_spec("lmms_eval") is None:
     pytest.skip("copamerge[lmms-eval] is not installed", allow_module_level=True)
 
+try:
+    import torchvision
+except RuntimeError:
+    # It is built for another torch: its operators are missing, and nothing here uses them.
+    for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
+        del sys.modules[name]
+    for name in ("_meta_registrations", "_autograd_registrations"):
+        sys.modules[f"torchvision.{name}"] = types.ModuleType(name)
+    import torchvision  # noqa: F401
+
 pytestmark = [
     pytest.mark.interop,
     # The harness's own and its libraries'; what they warn of is not ours to change.
@@ -46,20 +56,6 @@ ROWS = [
     {"question": "are these the same ?", "answer": "no", "images": "0.png 1.png"},
     {"question": "say yes", "answer": "yes", "images": ""},
 ]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def torchvision() -> None:
-    """Where torchvision is built for another torch its operators are missing, and with them its
-    import; nothing here uses them."""
-    try:
-        import torchvision
-    except RuntimeError:
-        for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
-            del sys.modules[name]
-        for name in ("_meta_registrations", "_autograd_registrations"):
-            sys.modules[f"torchvision.{name}"] = types.ModuleType(name)
-        import torchvision  # noqa: F401
 
 
 @pytest.fixture

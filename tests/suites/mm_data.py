@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -48,10 +49,14 @@ def train_ids(task: str, count: int) -> list[str]:
     return [*others[:half], *held[:HELD_OUT], *others[half : count - HELD_OUT]]
 
 
-def picture(number: int) -> Image.Image:
+@cache
+def picture(number: int, form: str = "PNG") -> bytes:
+    """A file of noise; one of eight, in four sizes."""
     width, height = SIZES[number % len(SIZES)]
-    pixels = np.random.default_rng(number).integers(0, 256, (height, width, 3), dtype=np.uint8)
-    return Image.fromarray(pixels)
+    noise = np.random.default_rng(number % 8).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    content = io.BytesIO()
+    Image.fromarray(noise).save(content, form)
+    return content.getvalue()
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -66,7 +71,7 @@ def write_lines(path: Path, rows: Sequence[Any]) -> None:
 
 def write_picture(path: Path, number: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    picture(number).save(path)
+    path.write_bytes(picture(number, {".png": "PNG", ".jpg": "JPEG"}[path.suffix]))
 
 
 def write_mm_mergebench(root: Path, items: int = 4, train: int = 12) -> Path:
@@ -268,9 +273,7 @@ COLUMNS = ("index", "question", "hint", "A", "B", "C", "D", "answer", "category"
 COLUMNS += ("source", "l2-category", "comment", "split")
 
 
-def mmbench_row(index: int, options: Sequence[str], answer: str, **more: str) -> dict[str, str]:
-    content = io.BytesIO()
-    picture(index % 1_000_000).save(content, "PNG")
+def mmbench_row(index: int, options: Sequence[str], answer: str, /, **more: str) -> dict[str, str]:
     letters = dict(zip("ABCD", options, strict=False))
     return {
         "index": str(index),
@@ -279,7 +282,7 @@ def mmbench_row(index: int, options: Sequence[str], answer: str, **more: str) ->
         **{letter: letters.get(letter, "") for letter in "ABCD"},
         "answer": answer,
         "category": "attribute_recognition",
-        "image": base64.b64encode(content.getvalue()).decode(),
+        "image": base64.b64encode(picture(index % 1_000_000)).decode(),
         "l2-category": "coarse_perception",
         "split": "dev",
         **more,

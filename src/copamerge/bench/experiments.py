@@ -54,8 +54,9 @@ _TWO_SIZES: tuple[tuple[ScaleRule, str, str], ...] = (
 
 
 def table2(suite: Suite) -> tuple[Entry, ...]:
-    """Every method at its published defaults."""
-    return (*REFERENCES, *(merge_entry(method) for method in table_rows()))
+    """Every method at its published defaults; no individual models where no task is seen."""
+    references = (entry for entry in REFERENCES if suite.seen or entry.kind != "individual")
+    return (*references, *(merge_entry(method) for method in table_rows()))
 
 
 def table3(suite: Suite) -> tuple[Entry, ...]:

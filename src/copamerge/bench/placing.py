@@ -49,11 +49,12 @@ def _spec(entry: Entry, suite: Suite, zoo: Zoo, adapter_set: str, work: Path) ->
     inputs: Mapping[str, Path] = {}
     if entry.kind in ("individual", "merge"):
         found = zoo.adapters(entry.adapter_set or adapter_set)
-        inputs = {task.name: found[task.name] for task in suite.tasks if task.name in found}
-        if entry.kind == "individual" and not inputs:
+        order = {task.name: i for i, task in enumerate(suite.tasks)}
+        if entry.kind == "individual" and not found.keys() & order.keys():
             return None
-        # A suite of general tasks is asked of merges of adapters of other tasks.
-        inputs |= {name: path for name, path in found.items() if name not in inputs}
+        # On a suite without seen tasks what is merged was trained on another one's.
+        names = [name for name in found if name in order or not suite.seen]
+        inputs = {name: found[name] for name in sorted(names, key=lambda x: order.get(x, -1))}
     if entry.spectrum is not None:
         inputs = _transformed(inputs, entry.spectrum, work)
     if entry.kind == "mtl" and zoo.mtl is None:

@@ -85,6 +85,31 @@ def mean_standard_error(errors: Sequence[float]) -> float:
     return sqrt(sum(error**2 for error in errors)) / len(errors)
 
 
+def resampled_points(
+    statistics: Float64[np.ndarray, "items k"],
+    combine: Combine,
+    *,
+    stream: int = 0,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> Float64[np.ndarray, " resamples"]:
+    """The points on each resample of the items, drawn with replacement.
+
+    The same seed, stream and number of items draw the same items: differences and ratios of two
+    systems are then paired, item by item, and their standard deviation is the bootstrap's
+    standard error of the difference or ratio (Efron & Tibshirani 1993, chapters 6 and 8). Tasks
+    that share no items have each a `stream` of their own.
+
+    Raises:
+        CopamergeError: fewer than two items, a number that is not finite, too few resamples.
+    """
+    _check("statistics", statistics)
+    _check_resamples(resamples)
+    n = len(statistics)
+    parts = (part.astype(np.float64) for part in _weights_of(seed, 2 * stream, n, resamples))
+    return np.concatenate([np.asarray(combine(w @ statistics / n)) for w in parts])
+
+
 def paired_bootstrap(
     a: Float64[np.ndarray, "items k"],
     b: Float64[np.ndarray, "items k"],

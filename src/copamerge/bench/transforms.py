@@ -122,6 +122,11 @@ def write_transformed(source: str, spectral: Spectral, out: Path) -> Path:
     adapter = open_adapter(source)
     if len(adapter.files) < 2:
         raise AdapterError(f"{source}: no adapter_config.json beside the weights; give a folder")
+    if adapter.format != "peft":
+        raise AdapterError(
+            f"{source}: in LLaVA's own layout; merge it alone into PEFT's first, by "
+            f"`copamerge merge {source} -m mean -o OUT`"
+        )
     stored = {name: _stored(adapter, name) for name in adapter.layers}
     tensors = {name: adapter.tensor(name) for name in _names(adapter)}
     for layer, (name_A, name_B) in stored.items():

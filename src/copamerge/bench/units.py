@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from copamerge.errors import AdapterError, SuiteError
+from copamerge.io.llava import EXTRAS
 from copamerge.suites import Asking, Split, Task
 
 CHUNK = 200
@@ -82,7 +83,7 @@ def canonical(content: Any) -> str:
 
 
 def adapter_digest(folder: Path) -> str:
-    """SHA-256 over a PEFT folder's config (however it is spaced) and its weights file.
+    """SHA-256 over an adapter folder's config (however it is spaced) and its weights files.
 
     Raises:
         AdapterError: not a PEFT adapter folder.
@@ -98,7 +99,8 @@ def adapter_digest(folder: Path) -> str:
         options = canonical(json.loads(config.read_text(encoding="utf-8")))
     except ValueError as error:
         raise AdapterError(f"{config}: not valid JSON ({error}); copy the adapter again") from None
-    return _combined({CONFIG: sha256(options.encode()), "weights": file_sha256(weights)})
+    beside = {name: file_sha256(folder / name) for name in EXTRAS if (folder / name).is_file()}
+    return _combined({CONFIG: sha256(options.encode()), "weights": file_sha256(weights), **beside})
 
 
 def base_digest(folder: Path) -> str:

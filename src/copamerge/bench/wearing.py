@@ -1,5 +1,6 @@
 """An adapter on a base model through PEFT, and off again to the bit."""
 
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,8 @@ from copamerge.core.adapter import Adapter, Kind, LayerInfo
 from copamerge.core.delta import LowRank, squared_norm
 from copamerge.errors import AdapterError, first_few
 from copamerge.io import open_adapter
+from copamerge.merging import merge_to_folder, plan
+from copamerge.recipe import Recipe
 
 NO_CHANGE = (
     "the adapter changes nothing in the base model (is lora_B zero?), so its answers are those of "
@@ -38,8 +41,8 @@ def worn(model: Any, label: str, adapter: Path | None) -> Iterator[Sequence[str]
     modules = dict(model.named_modules())
     kept = _kept(opened, modules, layers_too=fold)
     try:
-        with without_noise():
-            peft_model = imported("peft").PeftModel.from_pretrained(model, str(adapter))
+        with without_noise(), _in_peft_names(opened) as folder:
+            peft_model = imported("peft").PeftModel.from_pretrained(model, str(folder))
             if fold:
                 peft_model.merge_and_unload()
             else:
@@ -49,6 +52,22 @@ def worn(model: Any, label: str, adapter: Path | None) -> Iterator[Sequence[str]
     finally:
         with without_noise():
             _restore(model, modules, kept)
+
+
+@contextmanager
+def _in_peft_names(adapter: Adapter) -> Iterator[Path]:
+    """The adapter's folder, or where PEFT would not find its names, a copy that it reads."""
+    as_stored = all(info.name in info.tensors[0] for info in adapter.layers.values())
+    if adapter.format == "peft" and as_stored:
+        yield adapter.path
+        return
+    recipe = Recipe.model_validate(
+        {"method": "mean", "adapters": [str(adapter.path)], "allow_unmatched_targets": True}
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "adapter"
+        merge_to_folder(plan(recipe), out, device=torch.device("cpu"))
+        yield out
 
 
 # --- does it fit -------------------------------------------------------------------------------

@@ -51,6 +51,7 @@ def run() -> None:
     from copamerge.cli import (  # noqa: F401 - they register themselves
         bench,
         compare,
+        data,
         demo,
         evaluate,
         family,

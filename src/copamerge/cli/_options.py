@@ -53,6 +53,12 @@ LargeBatch = Annotated[
     int | None,
     typer.Option("--batch", help="Samples answered at once.  [default: 100; 16 of large models]"),
 ]
+LayoutName = Annotated[
+    str | None,
+    typer.Option(
+        "--layout", help="How to write: peft, peft-4.51 or llava (LLaVA's own).  [default: peft]"
+    ),
+]
 MergeSeed = Annotated[int | None, typer.Option(help="For random methods.  [default: 0]")]
 Missing = Annotated[
     str | None,

@@ -87,6 +87,8 @@ def show_report(report: "MergeReport", out: Path) -> None:
         f"{len(report.layers)} layers, rank {report.rank}, {report.dtype}, norm {report.norm:.4g}: "
         + _kept(report)
     )
+    if report.saved:
+        console.print(_full(report))
     if report.rank > SERVER_RANK:
         cap = server_cap(report.rank)
         serve = f"serve with --max-lora-rank {cap}, or " if cap else ""
@@ -99,6 +101,19 @@ def show_report(report: "MergeReport", out: Path) -> None:
         f"wrote {out}, read back and compared ({shown_bytes(size)}, {report.run.seconds:.1f} s, "
         f"peak memory {report.run.peak_memory_mb:.0f} MB)"
     )
+
+
+def _full(report: "MergeReport") -> str:
+    """`4 full tensors of model.multi_modal_projector (mean): at most 3.1% from an input`."""
+    modules = sorted({saved.tensor.rpartition(".")[0] for saved in report.saved})
+    policies = ", ".join(sorted({saved.policy for saved in report.saved}))
+    of = ", ".join(modules[:2]) + (f" and {len(modules) - 2} more" if len(modules) > 2 else "")
+    spreads = {saved.spread: saved.tensor for saved in report.saved if saved.spread is not None}
+    line = f"{len(report.saved)} full tensors in {of} ({policies})"
+    if not spreads:
+        return line
+    worst = max(spreads)
+    return f"{line}: an input's is up to {worst:.2%} of the norm away ({spreads[worst]})"
 
 
 def _kept(report: "MergeReport") -> str:

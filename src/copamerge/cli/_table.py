@@ -1,6 +1,6 @@
 """What `copamerge evaluate` and `copamerge bench` print: the results of a run as tables."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 MODES = ("official", "corrected")
 GROUPS = ("seen", "unseen")
+LENIENT = "two_way_substring"
+"""The metric by whose official rule an answer without a character is right."""
 
 
 def say_run(run: "Run", *, quiet: bool) -> None:
@@ -50,26 +52,29 @@ def show_tasks(run: "Run") -> None:
                 cells += [_cell(one) for one in found]
                 cells.append(_count(found[1]))
             table.add_row(task, *cells)
-        if mine:
+        if mine and averages:
             cells = []
             for name in models:
                 cells += [_cell(averages.get((name, group, mode))) for mode in MODES] + [""]
             table.add_row(f"mean, {group}", *cells, style="bold")
             table.add_section()
     _print(table)
+    _say_answers(run)
 
 
 def show_models(run: "Run") -> None:
     """A line for each model: its means in both modes, and what it took; then points by task."""
     averages = {(x["model"], x["group"], x["mode"]): x for x in run.results["means"]}
     table = _table("model")
-    for group in GROUPS:
+    # A suite without means has no group, and one without unseen tasks no mean over them.
+    groups = [g for g in GROUPS if any(x["group"] == g for x in run.results["means"])]
+    for group in groups:
         for mode in MODES:
             table.add_column(f"{group}\n{mode}", justify="right")
     for title in ("merged\nin s", "answered\nin s"):
         table.add_column(title, justify="right")
     for model in run.record["models"]:
-        cells = [_cell(averages.get((model["name"], g, m))) for g in GROUPS for m in MODES]
+        cells = [_cell(averages.get((model["name"], g, m))) for g in groups for m in MODES]
         table.add_row(
             _title(model),
             *cells,
@@ -77,19 +82,58 @@ def show_models(run: "Run") -> None:
             _number(model["answer_seconds"], ".1f"),
         )
     _print(table)
-    points = {
-        (x["model"], x["task"]): x["points"] for x in run.results["rows"] if x["mode"] == "official"
-    }
+    points = {(x["model"], x["task"], x["mode"]): x for x in run.results["rows"]}
     tasks = list(dict.fromkeys(x["task"] for x in run.results["rows"]))
+    # Where there is no mean, a task's own line is all that is said of it.
+    modes = MODES[:1] if groups else MODES
     for chunk in [tasks[i : i + 4] for i in range(0, len(tasks), 4)]:
-        by_task = _table("official points")
+        by_task = _table("official points" if groups else "points")
         for task in chunk:
-            by_task.add_column(task, justify="right")
+            for mode in modes:
+                by_task.add_column(task if groups else f"{task}\n{mode}", justify="right")
         for model in run.record["models"]:
-            cells = [_number(points.get((model["name"], task)), ".1f") for task in chunk]
+            cells = []
+            for task in chunk:
+                for mode in modes:
+                    one = points.get((model["name"], task, mode))
+                    cells.append(_number(one and one["points"], ".1f") if groups else _cell(one))
             by_task.add_row(model["title"], *cells)
         typer.echo()
         _print(by_task)
+    _say_answers(run)
+
+
+def _say_answers(run: "Run") -> None:
+    """A line for what a number alone does not say: empty answers, unasked samples, no number."""
+    # Why a model failed has been said with its name.
+    failed = {model["name"] for model in run.record["models"] if model["failed"]}
+    for line in answer_lines([x for x in run.results["rows"] if x["model"] not in failed]):
+        typer.echo(plain(line))
+
+
+def answer_lines(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """`empty answers: imagenet: ties 17 of 5000 (...)`, one line a task and fact."""
+    rows = [row for row in rows if row["mode"] == "official"]
+    tasks = list(dict.fromkeys(row["task"] for row in rows))
+    facts = {"empty": "empty answers", "unasked": "could not be asked"}
+    for field, what in facts.items():
+        for task in tasks:
+            mine = [row for row in rows if row["task"] == task and row.get(field)]
+            if not mine:
+                continue
+            counts = ", ".join(f"{x['model']} {x[field]} of {x['answers']}" for x in mine)
+            lenient = field == "empty" and mine[0]["metric"] == LENIENT
+            tail = " (counted as wrong)" if field == "unasked" else ""
+            tail = (
+                " (the official rule scores them as right; corrected does not)" if lenient else tail
+            )
+            yield f"{what}: {task}: {counts}{tail}"
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        if row["points"] is None and row.get("reason"):
+            reasons.setdefault((row["model"], row["reason"]), []).append(row["task"])
+    for (model, reason), without in reasons.items():
+        yield f"no points: {model} on {', '.join(without)}: {reason}"
 
 
 def show_cost(cost: "Estimate") -> None:

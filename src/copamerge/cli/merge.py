@@ -18,6 +18,7 @@ from copamerge.cli._options import (
     Bias,
     Device,
     Dtype,
+    LayoutName,
     MergeSeed,
     Missing,
     ModulesToSave,
@@ -58,6 +59,7 @@ def merge(
     rank: Rank = None,
     dtype: Dtype = None,
     missing: Missing = None,
+    layout: LayoutName = None,
     modules_to_save: ModulesToSave = None,
     bias: Bias = None,
     alpha: Alpha = None,
@@ -79,11 +81,15 @@ def merge(
     ] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Merge ADAPTERS into one adapter and write it to OUT."""
+    """Merge ADAPTERS into one adapter and write it to OUT.
+
+    PEFT's adapters and those of LLaVA's own training are read, mixed as well. One adapter with
+    `-m mean` changes its layout alone.
+    """
     from copamerge.errors import CopamergeError, RecipeError
     from copamerge.io._atomic import check_place
     from copamerge.merging import merge_to_folder, plan, resolve_device
-    from copamerge.merging.folder import check_apart
+    from copamerge.merging.folder import check_apart, name_advice
     from copamerge.merging.plan import open_all
     from copamerge.recipe.load import read, read_recipe
 
@@ -104,6 +110,7 @@ def merge(
         "rank": rank,
         "dtype": dtype,
         "missing": missing,
+        "layout": layout,
         "modules_to_save": modules_to_save,
         "bias": bias,
         "base_model": base_model,
@@ -169,6 +176,8 @@ def merge(
         raise RecipeError(dict.fromkeys(problems))
     for note in notes:
         typer.echo(f"note: {note}", err=True)
+    if folder is not None:
+        _warn(tuple(name_advice(job, folder)))
     if dry_run:
         _warn(job.warnings)
         show_plan(job, as_json, quiet)

@@ -12,7 +12,10 @@ from typing import Protocol
 
 from copamerge.errors import OutputError
 
-WRITTEN = {"adapter_config.json", "adapter_model.safetensors", "merge.json", "README.md"}
+WRITTEN = {
+    *("adapter_config.json", "adapter_model.safetensors", "merge.json", "README.md"),
+    *("adapter_model.bin", "non_lora_trainables.bin", "config.json"),  # in LLaVA's layout
+}
 """What a merge writes; a folder that holds more is not replaced."""
 MARK = ".copamerge-"
 """Temporary siblings are called `.<name>.copamerge-<random>`."""

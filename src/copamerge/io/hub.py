@@ -6,6 +6,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from copamerge.errors import AdapterError
+from copamerge.io.llava import EXTRAS as LLAVA_FILES
 
 HUB_ID = re.compile(
     r"(?P<repo>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@(?P<revision>[\w./-]+))?(?::(?P<sub>[\w./-]+))?"
@@ -96,7 +97,9 @@ def _download(name: str, repo: str, revision: str | None, subfolder: str | None)
     )
 
     folder = f"{subfolder.strip('/')}/" if subfolder else ""
-    wanted = [folder + "adapter_config.json", folder + "README.md"]
+    wanted = [
+        folder + file for file in ("adapter_config.json", "config.json", "README.md", *LLAVA_FILES)
+    ]
     try:
         root = snapshot_download(
             repo, revision=revision, allow_patterns=[*wanted, folder + "adapter_model.safetensors"]

@@ -8,12 +8,12 @@ from copamerge.core.adapter import Adapter
 from copamerge.errors import AdapterError
 from copamerge.io.config import LoraConfig, config_without_file, read_config
 from copamerge.io.hub import Location, locate
+from copamerge.io.llava import EXTRAS, in_transformers_names, open_extras
 from copamerge.io.peft import peft_adapter
 from copamerge.io.tensorfile import TensorFile, open_tensors
 
 CONFIG = "adapter_config.json"
 WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
-LLAVA_EXTRA = ("non_lora_trainables.bin", "mm_projector.bin")
 
 
 def open_adapter(
@@ -24,7 +24,10 @@ def open_adapter(
     allow_unknown_config: bool = False,
     drop_saved: bool = False,
 ) -> Adapter:
-    """Open a PEFT folder, a single weights file, or a Hub id; reads headers, not tensors.
+    """Open a folder of PEFT or of LLaVA's own code, a single weights file, or a Hub id.
+
+    Reads headers, not tensors. Layers of a LLaVA go by the names of transformers 5, whatever the
+    file calls them.
 
     `alpha` is used for weights that come without a config. `drop_saved` says that full tensors
     beside the factors are not wanted, so files that hold nothing else do not matter.
@@ -73,20 +76,13 @@ def _open_folder(
         return _open_file(name, Location(weights[0], place.revision), alpha, True, True)
     problems: list[str] = []
     lora, notes, file = _config_and_tensors(config, weights[0], allow_unknown, problems)
-    extras = [extra for extra in LLAVA_EXTRA if (folder / extra).exists()]
-    if not drop_saved:
-        problems += [
-            f"{folder / extra}: full weights beside the adapter (LLaVA's), which are not merged "
-            "yet; --modules-to-save drop leaves them out"
-            for extra in extras
-        ]
+    extras = open_extras(folder, drop=drop_saved, problems=problems, notes=notes)
     if problems or lora is None or file is None:
         raise AdapterError(problems)
     if len(weights) == 2:
         notes.append(_compare(file, weights[1]))
-    notes += [f"{extra} left out (--modules-to-save drop)" for extra in extras]
     notes += _alpha_note(alpha)
-    return peft_adapter(
+    adapter = peft_adapter(
         name,
         file,
         lora,
@@ -95,6 +91,7 @@ def _open_folder(
         revision=place.revision,
         allow_unmatched_targets=allow_unmatched,
     )
+    return in_transformers_names(adapter, folder, extras, drop=drop_saved)
 
 
 def _config_and_tensors(
@@ -146,7 +143,12 @@ def _open_file(
             f"{path}: has no {CONFIG} beside it, so its scaling alpha / r is unknown; "
             "add the config, or give the alpha it was trained with by --alpha"
         )
-    return peft_adapter(
+    notes += [
+        f"{extra} beside it is not read; a folder with its {CONFIG} would be read whole"
+        for extra in EXTRAS
+        if (path.parent / extra).exists()
+    ]
+    adapter = peft_adapter(
         name,
         file,
         lora,
@@ -155,6 +157,7 @@ def _open_file(
         revision=place.revision,
         allow_unmatched_targets=allow_unmatched,
     )
+    return in_transformers_names(adapter, path.parent, (), drop=False)
 
 
 def _nothing_here(folder: Path) -> str:
@@ -173,6 +176,11 @@ def _nothing_here(folder: Path) -> str:
                 f"{entry}: this is a LoRA in {foreign} layout; only PEFT's is read so far. "
                 "diffusers can load it and save it as PEFT"
             )
+    if extras := [extra for extra in EXTRAS if (folder / extra).is_file()]:
+        return (
+            f"{folder}: holds {extras[0]} (full weights of a LLaVA) but no {CONFIG} and no "
+            f"{' or '.join(WEIGHTS)}, so there is no LoRA to merge; copy those too"
+        )
     if (folder / "config.json").is_file():
         return f"{folder}: a whole model (config.json), not an adapter; extract its LoRA first"
     return (

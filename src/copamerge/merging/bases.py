@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 
 from copamerge.core.adapter import Adapter
+from copamerge.io.llava import base_in_layout
 from copamerge.recipe import Recipe
 
 
@@ -20,8 +21,11 @@ def base_key(name: str) -> str:
 
 
 def same_base(one: str, other: str) -> bool:
-    """Whether two names mean one base: equal as compared, or a bare name and its Hub id."""
-    a, b = base_key(one), base_key(other)
+    """Whether two names mean one base: equal as compared, or a bare name and its Hub id.
+
+    LLaVA-1.5 has one name in its own code and one in transformers.
+    """
+    a, b = (base_key(base_in_layout(name, "peft") or name) for name in (one, other))
     if a == b:
         return True
     bare = "/" not in a or "/" not in b

@@ -86,7 +86,7 @@ def model_card(plan: Plan, report: MergeReport) -> str:
         "",
         "## Loading",
         "",
-        *_loading(report, hub_base, plan.task_type),
+        *_loading(report, hub_base, plan),
     ]
     return "\n".join(lines)
 
@@ -106,16 +106,29 @@ def _numbers(report: MergeReport) -> list[str]:
         lines.append(
             f"- rounding to {report.dtype}: at most {report.rounding_worst:.1e} of a layer"
         )
+    for saved in report.saved:
+        whose = ", ".join(_code(_shown(report.inputs[i].adapter)) for i in saved.adapters)
+        apart = "" if saved.spread is None else f"; an input's is up to {saved.spread:.2%} away"
+        lines.append(f"- full tensor {_code(saved.tensor)}: {saved.policy} of {whose}{apart}")
     if report.warnings:
         lines += ["", "Warnings when merging:", ""]
         lines += [f"- {_text(warning)}" for warning in report.warnings]
     return lines
 
 
-def _loading(report: MergeReport, base: str | None, task: str | None) -> list[str]:
+def _loading(report: MergeReport, base: str | None, plan: Plan) -> list[str]:
+    task = plan.task_type
     cap = server_cap(report.rank)
     name = base or "BASE"
+    if plan.recipe.layout == "llava":
+        return [
+            f"In the layout of LLaVA's own code: `load_pretrained_model(PATH, {name!r}, NAME)`, "
+            "where the folder's name and NAME hold both `llava` and `lora`.",
+            "",
+        ]
     auto = AUTO_CLASSES.get(task or "", "AutoModel")
+    if any(adapter.format == "llava" for adapter in plan.adapters):
+        auto = "AutoModelForImageTextToText"
     lines = [
         "```python",
         "from peft import PeftModel",

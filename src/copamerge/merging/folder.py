@@ -13,6 +13,8 @@ from torch import Tensor
 from copamerge.errors import CopamergeError, OutputError
 from copamerge.io import AdapterWriter, LayerShape, open_adapter
 from copamerge.io._atomic import whole_folder
+from copamerge.io.llava import in_layout, llava_config, write_llava
+from copamerge.io.names import PREFIX
 from copamerge.io.write import peft_config, saved_name
 from copamerge.merging.card import model_card
 from copamerge.merging.plan import Plan
@@ -20,8 +22,13 @@ from copamerge.merging.report import LayerReport, MergeReport, layer_report, mer
 from copamerge.merging.saved import merged_saved
 from copamerge.merging.walk import Digests, MergedLayer, Progress, settled, walk
 
+LLAVA_WORDS = ("llava", "lora")
+"""What a folder's name must hold for LLaVA's own loader to take it for an adapter."""
+
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
+RECENT = ("alpha_pattern", "lora_bias", "rank_pattern", "use_dora", "use_rslora")
+"""Options younger than LLaVA's own PEFT, left out where they say nothing."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,35 +86,49 @@ class Sink:
         self._shapes = [plan.shape(layer) for layer in plan.layers]
         self._names = {shape.name for shape in self._shapes}
         announced = {
-            name: (size, plan.dtype)
+            self._called(name): (size, plan.dtype)
             for shape in self._shapes
             for name, size in shape.tensors().items()
         }
         for saved in plan.saved.kept:
             dtype = getattr(torch, saved.dtype)
-            announced[saved_name(saved.name, self._names)] = (saved.shape, dtype)
+            announced[self._saved(saved.name)] = (saved.shape, dtype)
         self._writer = AdapterWriter(folder / WEIGHTS, announced)
 
     def put(self, layer: MergedLayer) -> LayerReport:
         stored = store(self._plan, layer)
         for name, tensor in stored.tensors.items():
-            self._writer.write(name, tensor)
+            self._writer.write(self._called(name), tensor)
         return stored.report
+
+    def _called(self, name: str) -> str:
+        """A tensor's name as the layout has it; `plan` has checked that there is one."""
+        called = in_layout(name.removeprefix(PREFIX), self._plan.recipe.layout)
+        assert called is not None, name
+        return PREFIX + called
+
+    def _saved(self, name: str) -> str:
+        # LLaVA's own loader puts full tensors in before PEFT wraps anything.
+        llava = self._plan.recipe.layout == "llava"
+        return self._called(saved_name(name, set() if llava else self._names))
 
     def finish(self) -> None:
         """Write what is left, then read everything back.
 
         Raises:
-            AdapterError: as `merged_saved` does.
+            AdapterError, CopamergeError: as `merged_saved` does.
             OutputError: what was written does not read back.
         """
         plan = self._plan
         for saved, tensor in merged_saved(plan.saved, plan.adapters):
-            self._writer.write(saved_name(saved.name, self._names), tensor)
+            self._writer.write(self._saved(saved.name), tensor)
         self._writer.close()
         self._writer.verify()
         _write_json(self._folder / CONFIG, config_of(plan, self._shapes))
-        _check_opens(self._folder, self._shapes)
+        if plan.recipe.layout == "llava":
+            configs = [llava_config(adapter.path) for adapter in plan.adapters]
+            write_llava(self._folder, WEIGHTS, next(filter(None, configs), None))
+        _check_opens(self._folder, self._shapes, plan)
 
     def __enter__(self) -> "Sink":
         return self
@@ -173,7 +194,8 @@ def config_of(plan: Plan, shapes: list[LayerShape]) -> dict[str, Any]:
         values = [a.config.get(key) for a in plan.adapters]
         if values[0] is not None and all(value == values[0] for value in values):
             shared[key] = values[0]
-    return peft_config(
+    layout = plan.recipe.layout
+    config = peft_config(
         layers=shapes,
         rank=plan.rank,
         base_model=plan.base_model,
@@ -186,6 +208,19 @@ def config_of(plan: Plan, shapes: list[LayerShape]) -> dict[str, Any]:
         modules_to_save=list(dict.fromkeys(modules)),
         shared=shared,
     )
+    if layout != "peft":
+        config["target_modules"] = sorted(
+            in_layout(name, layout) or name for name in config["target_modules"]
+        )
+    if layout == "llava":
+        config["modules_to_save"] = None  # they lie in a file of their own
+        # PEFT of LLaVA's days refuses or ignores options that came later.
+        config = {key: value for key, value in config.items() if value or key not in RECENT}
+    elif layout == "peft-4.51":
+        config["modules_to_save"] = [
+            in_layout(name, layout) or name for name in config["modules_to_save"] or ()
+        ] or None
+    return config
 
 
 def _within(name: str, module: str) -> bool:
@@ -206,15 +241,29 @@ def check_apart(plan: Plan, out: Path) -> None:
         raise OutputError(problems)
 
 
-def _check_opens(folder: Path, shapes: list[LayerShape]) -> None:
-    """The folder, opened as any input is, has every layer with scaling 1."""
+def name_advice(plan: Plan, out: Path) -> list[str]:
+    """What LLaVA's own loader will not find in the folder's name."""
+    lacking = [word for word in LLAVA_WORDS if word not in out.name.lower()]
+    if plan.recipe.layout != "llava" or not lacking:
+        return []
+    return [
+        f"{out}: LLaVA's own loader takes a folder for an adapter only if its name holds `llava` "
+        f"and `lora`; this one lacks {' and '.join(lacking)}"
+    ]
+
+
+def _check_opens(folder: Path, shapes: list[LayerShape], plan: Plan) -> None:
+    """The folder, opened as any input is, has every layer with scaling 1, and every full tensor."""
     adapter = open_adapter(str(folder))
+    # Where nothing says that it is a LLaVA, names are read as they are written.
+    as_written = {shape.name: in_layout(shape.name, plan.recipe.layout) for shape in shapes}
     for shape in shapes:
-        info = adapter.layers.get(shape.name)
+        info = adapter.layers.get(shape.name) or adapter.layers.get(as_written[shape.name] or "")
         there = info and (info.d_in, info.d_out, info.rank, info.scaling, info.kind)
         if there != (shape.d_in, shape.d_out, shape.rank, 1.0, shape.kind):
             raise OutputError(f"{folder}: layer {shape.name!r} reads back as {there}")
     assert len(adapter.layers) == len(shapes)
+    assert len(adapter.saved) == len(plan.saved.kept), "a full tensor reads back as nothing"
 
 
 def _write_json(path: Path, content: Any) -> None:

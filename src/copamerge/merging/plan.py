@@ -12,6 +12,7 @@ from copamerge.core.delta import Energy
 from copamerge.core.survey import Survey
 from copamerge.errors import AdapterError, PlanError
 from copamerge.io import LayerShape, open_adapter
+from copamerge.io.llava import base_in_layout, in_layout, llava_config
 from copamerge.merging.bases import base_of
 from copamerge.merging.saved import SavedPlan, plan_saved
 from copamerge.methods import Composed
@@ -94,6 +95,7 @@ def plan(recipe: Recipe) -> Plan:
     layers, silent = _layers(recipe, adapters, infos, problems)
     saved = plan_saved(recipe, adapters, problems, warnings)
     _check_heads(adapters, layers, saved, problems)
+    _check_layout(recipe, adapters, layers, saved, problems, warnings)
     if recipe.modules_to_save != "drop":
         warnings += [line for a in adapters for line in _lost_modules(a)]
     has_bias = any(a.layers[x.name].has_bias for x in layers for a in _of(x, adapters))
@@ -104,6 +106,8 @@ def plan(recipe: Recipe) -> Plan:
         )
     if problems:
         raise PlanError(problems)
+    if recipe.base_model is None:
+        base_model = _base_in_layout(recipe, base_model, adapters, warnings)
     warnings += _rank_warnings(recipe, layers)
     warnings += recipe.method.cautions()
     if passes := recipe.method.passes():
@@ -256,6 +260,53 @@ def _check_heads(
                     "a trained value and a change of the base's value cannot be added; "
                     "--modules-to-save drop keeps the LoRA, leaving one adapter out also works"
                 )
+
+
+def _check_layout(
+    recipe: Recipe,
+    adapters: Sequence[Adapter],
+    layers: Sequence[LayerPlan],
+    saved: SavedPlan,
+    problems: list[str],
+    warnings: list[str],
+) -> None:
+    """Whether every layer and full tensor has a name in the layout that is asked for."""
+    if recipe.layout == "peft":
+        return
+    names = [layer.name for layer in layers] + [kept.name for kept in saved.kept]
+    homeless = [name for name in names if in_layout(name, recipe.layout) is None]
+    if homeless:
+        problems.append(
+            f"--layout {recipe.layout}: {len(homeless)} of {len(names)} layers and full tensors "
+            f"have no name in it ({', '.join(map(repr, homeless[:SOME]))}); it is for LLaVA models "
+            "on a Llama, --layout peft takes any"
+        )
+    if recipe.layout == "llava":
+        if any(layer.kind is Kind.CONV for layer in layers):
+            problems.append("--layout llava: LLaVA's own code has no convolution to adapt")
+        if not any(llava_config(adapter.path) for adapter in adapters):
+            warnings.append(
+                "no adapter has a config.json of LLaVA's own code, so the result has none; its "
+                "loader needs one: copy that of the base model into the folder"
+            )
+
+
+def _base_in_layout(
+    recipe: Recipe, base: str | None, adapters: Sequence[Adapter], warnings: list[str]
+) -> str | None:
+    """The base by its name in the code that the result is for, where that is known."""
+    found = base_in_layout(base, recipe.layout)
+    code = "LLaVA's own code" if recipe.layout == "llava" else "transformers"
+    if found != base:
+        warnings.append(f"base model {base!r} is written as {found!r}: the same weights in {code}")
+    elif recipe.layout != "llava" and base and base_in_layout(base, "llava") == base:
+        if all(adapter.format == "llava" for adapter in adapters):
+            warnings.append(
+                f"base model {base!r} is what LLaVA's own training called it; transformers needs "
+                "the same weights in its own format: if they have another name, give that by "
+                "--base-model and --allow-different-bases"
+            )
+    return found
 
 
 def _layers(

@@ -12,6 +12,7 @@ from copamerge.core.adapter import Adapter
 from copamerge.io.tensorfile import dtype_name
 from copamerge.merging.memory import peak_mb
 from copamerge.merging.plan import Plan
+from copamerge.merging.saved import spread_of
 from copamerge.merging.walk import MergedLayer
 
 COARSE = 0.01
@@ -107,6 +108,9 @@ class SavedReport(_Part):
     """`mean` or `first`."""
     adapters: tuple[int, ...]
     """Whose values went into it."""
+    spread: float | None
+    """How far the input that lies farthest is from the written tensor, relative to its norm; null
+    where there is nothing to compare."""
 
 
 class RunReport(_Part):
@@ -236,7 +240,13 @@ def merge_report(
         layers=tuple(layers),
         layers_silent=plan.silent,
         saved=tuple(
-            SavedReport(tensor=s.name, policy=s.policy, adapters=s.owners) for s in plan.saved.kept
+            SavedReport(
+                tensor=s.name,
+                policy=s.policy,
+                adapters=s.owners,
+                spread=spread_of(s, plan.adapters),
+            )
+            for s in plan.saved.kept
         ),
         rank=plan.rank,
         dtype=dtype_name(plan.dtype),

@@ -1,5 +1,6 @@
 """Full tensors beside the factors: values, not deltas, so they follow a policy, not a method."""
 
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -206,6 +207,32 @@ def _mean(saved: SavedTensor, tensors: Sequence[Tensor]) -> Tensor:
         terms = [w * x[block].double() for w, x in zip(saved.weights, flats, strict=True)]
         mean.view(-1)[block] = torch.stack(terms).sum(0)
     return mean
+
+
+def spread_of(saved: SavedTensor, adapters: Sequence[Adapter]) -> float | None:
+    """How far the inputs' values of a full tensor lie from the written ones, relative to these.
+
+    The largest Frobenius distance over all adapters that have it, also those that `first` passes
+    over, divided by the norm of what is written. None where nothing can be compared: one adapter,
+    other shapes, a norm of zero, whole numbers, or values that are not finite.
+    """
+    holders = [a for a in adapters if saved.name in a.saved]
+    tensors = [a.tensor(a.saved[saved.name].tensor).flatten() for a in holders]
+    mine = [adapters[i].tensor(adapters[i].saved[saved.name].tensor) for i in saved.owners]
+    alike = all(x.shape == tensors[0].shape and x.dtype.is_floating_point for x in tensors)
+    if len(holders) < 2 or not alike:
+        return None
+    distances, norm = [0.0] * len(tensors), 0.0
+    for start in range(0, len(tensors[0]), BLOCK):
+        block = slice(start, start + BLOCK)
+        written = torch.stack(
+            [w * x.flatten()[block].double() for w, x in zip(saved.weights, mine, strict=True)]
+        ).sum(0)
+        norm += float(written.square().sum())
+        for i, x in enumerate(tensors):
+            distances[i] += float((x[block].double() - written).square().sum())
+    largest = max(distances)
+    return (largest / norm) ** 0.5 if norm > 0 and math.isfinite(largest + norm) else None
 
 
 def _all_finite(tensor: Tensor) -> bool:

@@ -14,6 +14,7 @@ from pydantic import (
 )
 
 from copamerge.core.delta import Energy
+from copamerge.io.llava import Layout
 from copamerge.methods import MergeMethod, method_from
 from copamerge.recipe.schedule import Filter, Schedule
 
@@ -114,6 +115,10 @@ class Recipe(_Config):
 
     missing: Literal["zero", "error", "present"] = "zero"
     """A layer an adapter lacks: a delta of zero, an error, or means over those that have it."""
+
+    layout: Layout = "peft"
+    """How the result is written: `peft` (names of transformers 5), `peft-4.51` (names of
+    transformers up to 4.51, for LLaVA) or `llava` (the files and names of LLaVA's own code)."""
 
     modules_to_save: Policy = "error"
     """Full modules beside the factors (heads, embeddings): an error, their weighted mean, the

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from copamerge.reports.look import figure_legend, fill, look, panels, wrap
-from copamerge.reports.run import GROUPS
-from copamerge.reports.series import Series
+from copamerge.reports.series import Series, drawn_groups
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -15,8 +14,9 @@ def lines(
     found: Sequence[Series], xlabel: str, *, log: bool = False, whole: bool = False
 ) -> "Figure":
     """Seen to the left, unseen to the right; standard errors as bars."""
-    figure, axes = panels(2, 7.0, 3.2)
-    for ax, group in zip(axes, GROUPS, strict=True):
+    groups = drawn_groups(found)
+    figure, axes = panels(len(groups), 3.5 * len(groups), 3.2)
+    for ax, group in zip(axes, groups, strict=True):
         for one in found:
             x, y, errors = one.line(group)
             if x:
@@ -34,7 +34,7 @@ def lines(
 
 def bars(found: Sequence[Series], xlabel: str) -> "Figure":
     """Groups of bars by x, one bar a series; seen to the left, unseen to the right."""
-    groups = [g for g in GROUPS if any(g in p.means for one in found for p in one.points)]
+    groups = drawn_groups(found)
     figure, axes = panels(len(groups), 3.5 * len(groups), 3.2)
     ticks = list(dict.fromkeys(str(point.x) for one in found for point in one.points))
     for ax, group in zip(axes, groups, strict=True):

@@ -18,7 +18,15 @@ from copamerge.reports.look import (
 )
 from copamerge.reports.paper import FIGURES as PAPER_SAYS
 from copamerge.reports.run import GROUPS, Run
-from copamerge.reports.series import STYLE_OF, mean_sd, repeated, restyled, series, size_label
+from copamerge.reports.series import (
+    STYLE_OF,
+    drawn_groups,
+    mean_sd,
+    repeated,
+    restyled,
+    series,
+    size_label,
+)
 from copamerge.reports.spectra import Multiples, Spread
 
 if TYPE_CHECKING:
@@ -62,7 +70,7 @@ def figure2b(runs: Sequence[Run], measured: Sequence[Multiples] = ()) -> "Figure
     if found:
         ax = left.pop(0)
         labels = [str(point.x) for point in found[0].points]
-        for i, group in enumerate(GROUPS):
+        for i, group in enumerate(drawn_groups(found)):
             _, y, errors = found[0].line(group)
             places = [k + (i - 0.5) * 0.36 for k in range(len(y))]
             ax.barh(places, y, 0.34, xerr=errors, label=f"{group.capitalize()} mean", **fill(i))
@@ -110,8 +118,9 @@ def figure6b(runs: Sequence[Run]) -> "Figure":
 def figure6c(runs: Sequence[Run]) -> "Figure":
     """Bars with standard deviations over runs and merge seeds, and every single value."""
     found = repeated(runs)
-    figure, axes = panels(2, 7.2, 0.42 * len(found) + 1.1, sharey=True)
-    for ax, group in zip(axes, GROUPS, strict=True):
+    groups = [group for group in GROUPS if any(one.values.get(group) for one in found)]
+    figure, axes = panels(len(groups), 3.6 * len(groups), 0.42 * len(found) + 1.1, sharey=True)
+    for ax, group in zip(axes, groups, strict=True):
         for i, one in enumerate(found):
             values = one.values.get(group, ())
             if not values:
@@ -278,7 +287,7 @@ def caption(name: str, runs: Sequence[Run], entries: Sequence[Spread] = ()) -> s
             if name == "tradeoff"
             else "Error bars are standard errors over items."
         )
-        parts.append(f"{bars} {record.items} items a task, seed {record.seed}.")
+        parts.append(f"{bars} {record.asked[:1].upper()}{record.asked[1:]}, seed {record.seed}.")
         parts.append("No difference is claimed by the eye: verdicts stand beside the tables.")
     if name in PAPER_SAYS:
         parts.append(PAPER_SAYS[name])

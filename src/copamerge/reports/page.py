@@ -5,11 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
 from importlib.resources import files
+from pathlib import Path
 from shlex import quote
 
 from copamerge.reports.figures import Drawn
-from copamerge.reports.paper import CAVEAT, SOURCE
-from copamerge.reports.run import GROUPS, Run
+from copamerge.reports.makeup import Makeup
+from copamerge.reports.paper import CAVEATS, SOURCE
+from copamerge.reports.run import Run
 from copamerge.reports.tables import (
     MISSING,
     Cell,
@@ -36,6 +38,13 @@ class Section:
     tables: tuple[Table, ...]
     """The official scores, and the corrected ones where they differ."""
     verdicts: tuple[Verdicts, ...] = ()
+    gaps: tuple[Table, ...] = ()
+    """Against individual and multi-task models, in the modes of `tables`: each mean, each task."""
+    gap_notes: tuple[str, ...] = ()
+    """Why there are none."""
+    makeup: tuple[Makeup, ...] = ()
+    csv: str = ""
+    """All numbers as one table for a spreadsheet."""
     figures: tuple[Drawn, ...] = ()
 
 
@@ -50,15 +59,35 @@ class Page:
     """What is not there, and why."""
     out: str = "report"
 
+    @property
+    def caveats(self) -> tuple[str, ...]:
+        """How far the paper's numbers on the page may be compared; none without such numbers."""
+        with_paper = [x.run for x in self.sections if any(t.has_paper for t in x.tables)]
+        suites = dict.fromkeys(run.record.suite for run in with_paper)
+        # The mini suite looks like the paper's, so it says what it is in any case.
+        first = self.sections[0].run.record.suite
+        if first == "mini":
+            suites[first] = None
+        return tuple(CAVEATS[suite] for suite in suites if suite in CAVEATS)
+
+
+RELEASED = ("mini", "mm-mergebench", "mm-general")
+"""Suites whose official scores repeat the released code."""
+
+
+def suite_title(suite: str) -> str:
+    """What a page on a suite is called."""
+    return "MM-MergeBench mini" if suite == "mini" else suite
+
 
 def html(page: Page) -> str:
     """The whole page."""
     runs = list({section.run.path: section.run for section in page.sections}.values())
     suite = runs[0].record.suite
     body = [
-        f"<header><h1>MM-MergeBench {escape(suite)}</h1>",
+        f"<header><h1>{escape(suite_title(suite))}</h1>",
         _summary(page.sections[0]),
-        f'<p class="caveat">{escape(CAVEAT)}</p>',
+        *(f'<p class="caveat">{escape(caveat)}</p>' for caveat in page.caveats),
         _nav(page),
         "</header><main>",
         *map(_section, page.sections),
@@ -83,18 +112,19 @@ def _summary(section: Section) -> str:
     copa = baseline(run)
     verdicts = next((v for v in section.verdicts if v.against == copa), None)
     merges = [m for m in run.models if m.kind == "merge"]
-    text = f"{len(merges)} merges, {len(run.columns)} tasks, {run.record.items} items a task."
+    text = f"{len(merges)} merges, {len(run.columns)} tasks, {run.record.asked}."
     found = []
-    for group in GROUPS if verdicts else ():
+    for over in run.sets if verdicts else ():
         words: dict[str, list[str]] = {"better": [], "worse": [], "no difference shown": []}
         for model in merges:
-            verdict = verdicts.of(model.name, group) if verdicts else None
+            verdict = verdicts.of(model.name, over.key) if verdicts else None
             if verdict is not None:
                 words[verdict.word].append(model.shown)
         said = "; ".join(f"{word}: {', '.join(titles)}" for word, titles in words.items() if titles)
         if verdicts and said:
             against = run.model(verdicts.against).shown
-            found.append(f"{group.capitalize()} tasks, against {against}: {said}.")
+            what = f"{over.title} tasks" if run.record.averaged else over.title
+            found.append(f"{what}, against {against}: {said}.")
     items = "".join(f"<li>{escape(each)}</li>" for each in found)
     return f"<p>{escape(text)}</p>" + (f"<ul>{items}</ul>" if items else "")
 
@@ -126,7 +156,7 @@ def _section(section: Section) -> str:
     for table in section.tables:
         official = table.mode == "official"
         notes = _list(table.notes)
-        caption = "Scored as the released code does" if official else "Scored without its bugs"
+        caption = _scoring(section.run, table)
         if official and not folded:
             parts.append(_table(table, caption) + notes)
             if section.verdicts:
@@ -136,6 +166,13 @@ def _section(section: Section) -> str:
             parts.append(
                 f"<details><summary>{name}</summary>{_table(table, caption)}{notes}</details>"
             )
+    parts += [*_gaps(section, folded), _list(section.gap_notes)]
+    if section.makeup:
+        parts.append(
+            "<details><summary>What the points are made of</summary>"
+            + "".join(map(_makeup, section.makeup))
+            + "</details>"
+        )
     files = f"tables/{section.stem}"
     parts.append(
         f'<p class="files">Files: <a href="{escape(files)}.md">Markdown</a>, '
@@ -144,8 +181,55 @@ def _section(section: Section) -> str:
     return "\n".join(parts)
 
 
+def _scoring(run: Run, table: Table) -> str:
+    """What the mode of a table is, for readers."""
+    if run.record.suite not in RELEASED:
+        return f"{table.mode.capitalize()} scores"
+    return (
+        "Scored as the released code does"
+        if table.mode == "official"
+        else ("Scored without its bugs")
+    )
+
+
+def _gaps(section: Section, folded: bool) -> list[str]:
+    """The first table open, the others, and those of a section with figures, folded."""
+    parts = []
+    for i, table in enumerate(section.gaps):
+        official = table.mode == "official"
+        name = table.heading + ("" if official else ", corrected")
+        body = _table(table, _scoring(section.run, table)) + _list(table.notes)
+        if i == 0 and not folded:
+            parts.append(f"<h3>{escape(name)}</h3>{body}")
+        else:
+            parts.append(f"<details><summary>{escape(name)}</summary>{body}</details>")
+    return parts
+
+
+def _makeup(made: Makeup) -> str:
+    parts = [f"<h3>{_text(makeup_title(made))}</h3>", _list(made.notes)]
+    for grid in made.grids:
+        rows = []
+        for model, cells in grid.rows:
+            row = f'<th scope="row">{_text(model.shown)}</th>'
+            rows.append(f"<tr>{row}{''.join(map(_plain_cell, cells))}</tr>")
+        parts.append(_grid(["Model", *grid.heads], rows, grid.title))
+        parts.append(_list([grid.note] if grid.note else []))
+    return "".join(parts)
+
+
+def makeup_title(made: Makeup) -> str:
+    """`POPE`, `POPE, corrected`."""
+    return made.column.title + ("" if made.mode == "official" else ", corrected")
+
+
+def _plain_cell(text: str) -> str:
+    key = "" if text == MISSING else f' data-sort="{escape(text)}"'
+    return f"<td{key}>{escape(text)}</td>"
+
+
 def _table(table: Table, caption: str) -> str:
-    heads = ["Method", *(head.title + (" †" if head.dagger else "") for head in table.heads)]
+    heads = ["Method", *(f"{head.title} {head.dagger}".rstrip() for head in table.heads)]
     heads += table.extras
     rows = []
     for line in table.lines:
@@ -161,12 +245,13 @@ def _table(table: Table, caption: str) -> str:
 def _cell(cell: Cell, mean: bool) -> str:
     kind = ' class="mean"' if mean else ""
     paper = f'<small class="paper">{cell.paper}</small>' if cell.paper else ""
+    reason = cell.reason if cell.points is None else cell.unsure
+    reason = f' title="{escape(reason)}"' if reason else ""
     if cell.points is None:
-        reason = f' title="{escape(cell.reason)}"' if cell.reason else ""
         return f"<td{kind}{reason}>{MISSING}{paper}</td>"
     ours, _, error = shown(cell).partition(" ± ")
     error = f"<small>±{escape(error)}</small>" if error else ""
-    return f'<td{kind} data-sort="{cell.points!r}">{escape(ours)} {error}{paper}</td>'
+    return f'<td{kind}{reason} data-sort="{cell.points!r}">{escape(ours)} {error}{paper}</td>'
 
 
 def _verdicts(section: Section) -> str:
@@ -237,7 +322,7 @@ def _what_was_run(runs: Sequence[Run]) -> str:
             str(run.path),
             run.experiment,
             record.suite,
-            str(record.items),
+            "all" if record.items is None else str(record.items),
             str(record.seed),
             record.split,
             run.own_zoo or "shipped",
@@ -315,7 +400,13 @@ def commands(runs: Sequence[Run], out: str) -> list[str]:
                 words += ["--scale", str(record.scale_rule)]
         if run.suite and record.tasks and len(record.tasks) < len(run.suite.tasks):
             words += ["--tasks", ",".join(record.tasks)]
-        words += ["--items", str(record.items), "--seed", str(record.seed)]
+        if record.data:
+            words += ["--data", record.data]
+        if record.base and (not record.zoo or Path(record.base) != Path(record.zoo) / "base"):
+            words += ["--base", record.base]
+        if record.items is not None:
+            words += ["--items", str(record.items)]
+        words += ["--seed", str(record.seed)]
         if record.split != "test":
             words += ["--split", record.split]
         if record.adapter_set:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib.resources import files as resources
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, TypeVar
 
 import numpy as np
@@ -19,6 +20,10 @@ from copamerge.suites import SUITES, Suite, suite_named
 
 Group = Literal["seen", "unseen"]
 GROUPS: tuple[Group, ...] = ("seen", "unseen")
+UNNAMED: Mapping[str, str] = MappingProxyType(
+    {"mini": "table2", "mm-mergebench": "table2", "mm-general": "table3"}
+)
+"""Suite -> what a run of chosen methods is shown as; `methods` where no table is meant."""
 RESUME = "run the command that made it again: what is finished is kept"
 
 
@@ -45,6 +50,11 @@ class ModelRecord(_Read):
     warnings: tuple[str, ...] = ()
     failed: str | None = None
     x: FiniteFloat | str | None = None
+
+    @property
+    def is_published(self) -> bool:
+        """Under its own scale; for what is no merge, and where nobody says, yes."""
+        return self.scale_rule in (None, "published")
 
     @property
     def shown(self) -> str:
@@ -77,7 +87,8 @@ class Row(_Read):
     seen: bool
     metric: str
     mode: Mode
-    items: int
+    items: int | None
+    """What was judged: answers, or groups of them; None where nothing was."""
     points: float | None
     stderr: float | None = None
     unreadable: int | None = None
@@ -105,7 +116,10 @@ class RunRecord(_Read):
     suite: str
     suite_file: str | None = None
     """The file that describes it."""
+    data: str | None = None
+    """The folder of the suite's data; None where it is made by code."""
     zoo: str | None = None
+    base: str | None = None
     base_digest: str | None = None
     adapter_set: str | None = None
     items: int | None
@@ -124,6 +138,11 @@ class RunRecord(_Read):
     notes: tuple[str, ...] = ()
     models: tuple[ModelRecord, ...] = ()
 
+    @property
+    def asked(self) -> str:
+        """How much of each task was asked."""
+        return "all items of each task" if self.items is None else f"{self.items} items a task"
+
 
 class _Results(_Read):
     rows: tuple[Row, ...]
@@ -139,6 +158,16 @@ class Mean:
     tasks: int
 
 
+@dataclass(frozen=True)
+class TaskSet:
+    """Tasks over which models are compared: a group that has a mean, or one task."""
+
+    key: str
+    """`seen`, `unseen`, or the task's name."""
+    title: str
+    tasks: tuple[str, ...]
+
+
 @dataclass(frozen=True, eq=False)
 class Run:
     """A finished run."""
@@ -150,12 +179,13 @@ class Run:
 
     @property
     def experiment(self) -> str:
-        """What the run is shown as; a run of chosen methods is a Table 2."""
+        """What the run is shown as; a run of chosen methods is its suite's table."""
         if self.record.experiment:
             return self.record.experiment
+        name = UNNAMED.get(self.record.suite, "methods")
         rules = {model.scale_rule or "published" for model in self.models if model.kind == "merge"}
         tail = {"norm_match": "-norm-match", "search": "-search"}
-        return "table2" + (tail.get(rules.pop(), "") if len(rules) == 1 else "")
+        return name + (tail.get(rules.pop(), "") if len(rules) == 1 else "")
 
     @property
     def models(self) -> tuple[ModelRecord, ...]:
@@ -177,8 +207,8 @@ class Run:
 
     @cached_property
     def suite(self) -> Suite | None:
-        """None for a suite that this version does not know: columns then come from the rows."""
-        return suite_named(self.record.suite) if self.record.suite in SUITES else None
+        """None for a suite that this version does not know: columns then come from the record."""
+        return _known_suite(self.record)
 
     @cached_property
     def columns(self) -> tuple[Column, ...]:
@@ -202,19 +232,37 @@ class Run:
 
     def tasks_of(self, model: str, group: Group) -> tuple[str, ...]:
         """Tasks of a group that this model has points on."""
-        return tuple(
-            column.task
-            for column in self.columns
-            if column.seen == (group == "seen")
-            and (row := self.row(model, column.task, "official")) is not None
-            and row.points is not None
-        )
+        return self.scored(model, self.asked(group))
 
     def asked(self, group: Group) -> tuple[str, ...]:
         return tuple(c.task for c in self.columns if c.seen == (group == "seen"))
 
+    @cached_property
+    def groups(self) -> tuple[Group, ...]:
+        """Those that have tasks, and a mean; none where a mean says nothing."""
+        return tuple(g for g in GROUPS if self.record.averaged and self.asked(g))
+
+    @cached_property
+    def sets(self) -> tuple[TaskSet, ...]:
+        """What models are compared over: groups, or each task where no mean says anything."""
+        if self.record.averaged:
+            return tuple(TaskSet(g, g.capitalize(), self.asked(g)) for g in self.groups)
+        return tuple(TaskSet(c.task, c.title, (c.task,)) for c in self.columns)
+
+    def scored(self, model: str, tasks: Sequence[str]) -> tuple[str, ...]:
+        """Those of the tasks that this model has points on."""
+        rows = {task: self.row(model, task, "official") for task in tasks}
+        return tuple(task for task, row in rows.items() if row and row.points is not None)
+
+    def sampled(self, task: str) -> bool:
+        """Whether the luck of its items can be told: a known metric, and two items at least."""
+        column = next(column for column in self.columns if column.task == task)
+        rows = [row for key, row in self.rows.items() if key[1] == task and row.points is not None]
+        return column.metric in METRICS and min([row.items or 0 for row in rows], default=0) > 1
+
     def mean(self, model: str, group: Group, mode: Mode = "official") -> Mean | None:
-        """Over the tasks of the group that the model has points on; None where there is none.
+        """Over the tasks of the group that the model has points on; None where there is none, or
+        where the suite's tasks have no mean.
 
         A figure may ask for fewer tasks than the suite has (figure 4); tables show `tasks` where
         it is less than the others'.
@@ -222,7 +270,7 @@ class Run:
         rows = [self.rows[model, task, mode] for task in self.tasks_of(model, group)]
         points = [row.points for row in rows if row.points is not None]
         errors = [row.stderr for row in rows if row.stderr is not None]
-        if not points:
+        if not points or not self.record.averaged:
             return None
         stderr = mean_standard_error(errors) if len(errors) == len(points) else None
         return Mean(sum(points) / len(points), stderr, len(points))
@@ -369,15 +417,25 @@ def _units(record: RunRecord) -> int | None:
     from copamerge.bench.units import CHUNK
 
     experiment = EXPERIMENTS.get(record.experiment or "")
-    if experiment is None or record.suite not in SUITES or record.items is None:
+    suite = _known_suite(record)
+    if experiment is None or suite is None or record.items is None:
         return None
-    suite = suite_named(record.suite)
     tasks = 0
     for entry in experiment.models(suite):
         names = entry.tasks or [task.name for task in suite.tasks]
         seen = {task.name for task in suite.seen}
         tasks += sum(name in seen or entry.kind != "individual" for name in names)
     return tasks * -(-record.items // CHUNK)
+
+
+def _known_suite(record: RunRecord) -> Suite | None:
+    if record.suite not in SUITES:
+        return None
+    try:
+        return suite_named(record.suite, Path(record.data) if record.data else None)
+    except CopamergeError:
+        # A suite of the user's own, whose file is not there any more.
+        return None
 
 
 _Model = TypeVar("_Model", bound=BaseModel)

@@ -117,6 +117,11 @@ def _point(run: Run, model: ModelRecord) -> Point:
     return Point(run.places[model.name], means)
 
 
+def drawn_groups(found: Sequence[Series]) -> tuple[Group, ...]:
+    """Groups that some model of the series has points in."""
+    return tuple(g for g in GROUPS if any(g in p.means for one in found for p in one.points))
+
+
 def restyled(found: Sequence[Series]) -> tuple[Series, ...]:
     """Series of one method, told apart by their position."""
     return tuple(Series(one.label, i, one.points) for i, one in enumerate(found))

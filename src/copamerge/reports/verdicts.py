@@ -7,7 +7,7 @@ from typing import Literal
 from copamerge.bench.metrics import Mode
 from copamerge.bench.statistics import LEVEL, Comparison, Paired, mean_difference
 from copamerge.errors import SuiteError
-from copamerge.reports.run import GROUPS, Group, Run
+from copamerge.reports.run import Group, Run
 
 Word = Literal["better", "worse", "no difference shown"]
 Progress = Callable[[int, int], None]
@@ -26,11 +26,12 @@ BEST_NOTE = (
 
 @dataclass(frozen=True)
 class Verdict:
-    """One model against another, on the mean over a group of tasks."""
+    """One model against another, on the mean over a group of tasks, or on one task."""
 
     model: str
     against: str
-    group: Group
+    group: str
+    """The key of one of the run's `sets`."""
     comparison: Comparison
     corrected: float
     """p after Holm's correction for the family it was made in, at most 1."""
@@ -61,7 +62,7 @@ class Verdicts:
     against: str
     found: tuple[Verdict, ...]
 
-    def of(self, model: str, group: Group) -> Verdict | None:
+    def of(self, model: str, group: str) -> Verdict | None:
         """None where the two were not asked the same tasks, or it is the one compared with."""
         return next((v for v in self.found if v.model == model and v.group == group), None)
 
@@ -71,26 +72,33 @@ def against(
     baseline: str,
     models: Sequence[str],
     *,
-    groups: Sequence[Group] = GROUPS,
     mode: Mode = "official",
     resamples: int = 2000,
     done: Callable[[], None] = lambda: None,
 ) -> Verdicts:
-    """Each of `models` against `baseline`; Holm's correction is over the models, within a group."""
+    """Each of `models` against `baseline`, on each of the run's `sets` of tasks; Holm's correction
+    is over the models, within a set. A set with a task that `unjudged` names is left out.
+    """
     found: list[Verdict] = []
-    for group in groups:
+    for over in run.sets:
         made = []
         for model in models:
-            tasks = run.tasks_of(model, group)
-            if model != baseline and tasks and tasks == run.tasks_of(baseline, group):
+            tasks = run.scored(model, over.tasks)
+            alike = tasks and tasks == run.scored(baseline, over.tasks)
+            if model != baseline and alike and all(map(run.sampled, tasks)):
                 made.append((model, _compared(run, model, baseline, tasks, mode, resamples)))
             done()
         corrected = holm([comparison.p_value for _, comparison in made])
         found += [
-            Verdict(model, baseline, group, comparison, p)
+            Verdict(model, baseline, over.key, comparison, p)
             for (model, comparison), p in zip(made, corrected, strict=True)
         ]
     return Verdicts(baseline, tuple(found))
+
+
+def unjudged(run: Run) -> tuple[str, ...]:
+    """Tasks whose differences cannot be judged: of a single item, or by an unknown metric."""
+    return tuple(column.task for column in run.columns if not run.sampled(column.task))
 
 
 def _compared(
@@ -126,7 +134,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 def best(run: Run, models: Sequence[str], group: Group = "seen") -> str | None:
     """The model with the highest mean, of those that were asked all tasks of the group."""
-    whole = run.asked(group)
+    whole = run.asked(group) if run.record.averaged else ()
     means = {
         model: mean.points
         for model in models

@@ -6,36 +6,56 @@ from pathlib import Path
 from typing import Any
 
 from copamerge._version import __version__
+from copamerge.bench.metrics import MODES, Mode
 from copamerge.errors import CopamergeError, OutputError
 from copamerge.io._atomic import check_place, whole_folder
 from copamerge.reports.figures import FROM_RUNS, Drawn, draw
-from copamerge.reports.page import Page, Section, html, title
-from copamerge.reports.paper import CAVEAT
-from copamerge.reports.run import Run
+from copamerge.reports.gaps import Gaps
+from copamerge.reports.makeup import makeup
+from copamerge.reports.page import Page, Section, html, makeup_title, title
+from copamerge.reports.paper import paper_table
+from copamerge.reports.run import GROUPS, Run
 from copamerge.reports.spectra import Multiples, Spread, multiples, spreads
 from copamerge.reports.tables import (
     HEADINGS,
+    Cell,
+    Table,
     baseline,
     csv_text,
     escaped,
+    gap_tables,
+    grid_markdown,
     markdown,
     modes_differ,
+    paper_source,
     scale_rules,
     table,
     verdict_markdown,
 )
-from copamerge.reports.verdicts import Verdicts, against, best
+from copamerge.reports.verdicts import Verdicts, against, best, unjudged
 
 PAGE, RECORD = "index.html", "report.json"
 WRITTEN = {PAGE, RECORD, "tables.md", "tables", "figures"}
 """What a report consists of; a folder that holds more is not replaced."""
 ORDER = tuple(HEADINGS)
-JUDGED = ("table2", "table2-norm-match", "table2-search", "table6", "table7")
+RULES = ("", "-norm-match", "-search")
+JUDGED = (
+    *(f"{name}{tail}" for name in ("table2", "table3", "methods") for tail in RULES),
+    *("table4", "table5", "table6", "table7"),
+)
 """Experiments whose rows are compared; figures show standard errors."""
 SHORT = {
     "table2": "Table 2",
     "table2-norm-match": "Second table",
     "table2-search": "Third table",
+    "table3": "Table 3",
+    "table3-norm-match": "Second table",
+    "table3-search": "Third table",
+    "table4": "Table 4",
+    "table5": "Table 5",
+    "methods": "Methods",
+    "methods-norm-match": "Second table",
+    "methods-search": "Third table",
     "tradeoff": "Trade-off",
 }
 SPECTRA_UP_TO = 8
@@ -101,7 +121,8 @@ class _Counter:
 
     def __init__(self, runs: Sequence[Run], figures: bool, progress: Progress) -> None:
         judged = [run for run in runs if run.experiment in JUDGED]
-        self.total = sum(4 * len(run.models) for run in judged) + len(runs) * figures + 1
+        sets = sum(len(run.sets) * len(run.models) * (1 + len(scale_rules(run))) for run in judged)
+        self.total = sets + len(runs) * (1 + figures) + 1
         self.done, self._progress = 0, progress
 
     def __call__(self, steps: int = 1) -> None:
@@ -127,13 +148,21 @@ def _page(runs: Sequence[Run], out: Path, figures: bool, resamples: int, count: 
         stems[name] = stems.get(name, 0) + 1
         stem = name if stems[name] == 1 else f"{name}-{stems[name]}"
         pictures: list[Drawn] = []
-        if figures and name in FROM_RUNS and (name != "figure6c" or name not in drawn):
+        why = undrawn(run) if figures and name in FROM_RUNS else None
+        if why:
+            remarks.append(f"{name} is not drawn for {run.path}: {why}")
+        elif figures and name in FROM_RUNS and (name != "figure6c" or name not in drawn):
             same = [other for other in runs if other.experiment == name]
             one = draw(name, same if name == "figure6c" else [run], measured=measured)
             pictures.append(_named(one, stem))
             drawn.add(name)
         count(int(figures))
         sections.append(_section(run, stem, tuple(pictures), resamples, count))
+        if name in JUDGED and (tasks := unjudged(run)):
+            remarks.append(
+                f"{name}: differences that {', '.join(tasks)} take part in are not judged: a "
+                "single item, or a metric that is not known here"
+            )
     more = []
     if figures and measured and "figure2b" not in drawn:
         more.append(draw("figure2b", (), measured=measured))
@@ -153,9 +182,11 @@ def _section(
     from copamerge.bench.experiments import EXPERIMENTS
 
     brief = run.experiment == "table7"
-    tables = [table(run, brief=brief)]
-    if modes_differ(run):
-        tables.append(table(run, "corrected", brief=brief))
+    modes: tuple[Mode, ...] = MODES if modes_differ(run) else ("official",)
+    tables = [table(run, mode, brief=brief) for mode in modes]
+    gaps = Gaps(run, resamples)
+    beside = [made for mode in modes for made in gap_tables(run, gaps, mode)]
+    count()
     experiment = EXPERIMENTS.get(run.experiment)
     about = experiment.about if experiment else ""
     heading = HEADINGS.get(run.experiment, run.experiment)
@@ -171,8 +202,21 @@ def _section(
         run=run,
         tables=tuple(tables),
         verdicts=verdicts,
+        gaps=tuple(beside),
+        gap_notes=gaps.missing if run.experiment in JUDGED and not beside else (),
+        makeup=makeup(run),
         figures=figures,
+        csv=csv_text(run, gaps),
     )
+
+
+def undrawn(run: Run) -> str | None:
+    """Why a run has no figure; None where it has: figures are of means."""
+    if not run.record.averaged:
+        return "its tasks have no mean"
+    if run.experiment == "tradeoff" and len(run.groups) < 2:
+        return f"it has {run.groups[0]} tasks only"
+    return None
 
 
 def _verdicts(run: Run, resamples: int, count: _Counter) -> tuple[Verdicts, ...]:
@@ -187,7 +231,7 @@ def _verdicts(run: Run, resamples: int, count: _Counter) -> tuple[Verdicts, ...]
     top = best(run, merges)
     if top is not None and top not in {verdicts.against for verdicts in made}:
         made.append(against(run, top, merges, resamples=resamples, done=count))
-    return tuple(made)
+    return tuple(verdicts for verdicts in made if verdicts.found)
 
 
 def _in_order(runs: Sequence[Run]) -> list[Run]:
@@ -228,13 +272,14 @@ def _write(folder: Path, page: Page) -> None:
     for section in page.sections:
         text = _section_markdown(section)
         _put(folder / "tables" / f"{section.stem}.md", text)
-        _put(folder / "tables" / f"{section.stem}.csv", csv_text(section.run))
+        _put(folder / "tables" / f"{section.stem}.csv", section.csv)
         texts.append(text)
         for drawn in section.figures:
             _put_figure(folder, drawn)
     for drawn in page.figures:
         _put_figure(folder, drawn)
-    _put(folder / "tables.md", f"{escaped(CAVEAT)}\n\n" + "\n".join(texts))
+    caveats = "".join(f"{escaped(caveat)}\n\n" for caveat in page.caveats)
+    _put(folder / "tables.md", caveats + "\n".join(texts))
     _put(folder / PAGE, html(page))
     _put(folder / RECORD, json.dumps(_record(page), indent=2, allow_nan=False) + "\n")
 
@@ -260,6 +305,20 @@ def _section_markdown(section: Section) -> str:
     for other in others:
         parts.append("### Corrected scores")
         parts.append(markdown(other))
+    parts += [escaped(note) for note in section.gap_notes]
+    for beside in section.gaps:
+        tail = "" if beside.mode == "official" else ", corrected"
+        parts.append(f"### {escaped(beside.heading)}{tail}")
+        parts.append(markdown(beside))
+    if section.makeup:
+        parts.append("### What the points are made of")
+    for made in section.makeup:
+        parts.append(f"#### {escaped(makeup_title(made))}")
+        parts += [escaped(note) for note in made.notes]
+        for grid in made.grids:
+            parts.append(f"{escaped(grid.title)}:")
+            parts.append(grid_markdown(grid))
+            parts += [escaped(grid.note, code=True)] if grid.note else []
     return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"
 
 
@@ -278,6 +337,17 @@ def _section_record(section: Section) -> Mapping[str, Any]:
         "name": section.stem,
         "experiment": section.run.experiment,
         "run": str(section.run.path),
+        "suite": section.run.record.suite,
+        "averaged": section.run.record.averaged,
+        "paper": _paper_record(section.run),
+        "tables": [_table_record(made) for made in section.tables],
+        "gaps": [_table_record(made) for made in section.gaps],
+        "gaps_missing": list(Gaps(section.run).missing),
+        "made_of": [
+            row.model_dump(include=MADE_OF)
+            for row in section.run.rows.values()
+            if row.parts or row.categories or row.empty or row.unasked
+        ],
         "figures": [drawn.name for drawn in section.figures],
         "verdicts": [
             {
@@ -295,3 +365,40 @@ def _section_record(section: Section) -> Mapping[str, Any]:
             for verdict in verdicts.found
         ],
     }
+
+
+MADE_OF = {
+    *("model", "task", "mode", "items", "answers", "empty", "unasked", "unreadable"),
+    *("parts", "categories"),
+}
+
+
+def _paper_record(run: Run) -> Mapping[str, Any] | None:
+    printed = paper_table(run.record.suite, run.experiment)
+    return None if printed is None else {"table": printed.label, "source": paper_source(run)}
+
+
+def _table_record(made: Table) -> Mapping[str, Any]:
+    return {
+        "heading": made.heading,
+        "mode": made.mode,
+        "notes": list(made.notes),
+        "models": {
+            line.model.name: {
+                head.key + (" mean" if head.key in GROUPS and head.mean else ""): _cell_record(cell)
+                for head, cell in zip(made.heads, line.cells, strict=True)
+            }
+            for line in made.lines
+        },
+    }
+
+
+def _cell_record(cell: Cell) -> Mapping[str, Any]:
+    """Null points with the reason; a mean over fewer tasks says over how many."""
+    more = {
+        "paper": None if cell.paper is None else float(cell.paper),
+        "reason": cell.reason if cell.points is None else cell.unsure,
+        "fewer": cell.fewer,
+    }
+    there = {name: value for name, value in more.items() if value is not None}
+    return {"points": cell.points, "stderr": cell.stderr, **there}

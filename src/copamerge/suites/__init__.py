@@ -16,7 +16,7 @@ from copamerge.suites._base import (
     TaskCheck,
     Template,
 )
-from copamerge.suites._table import FILE_SUITES, SUITES, suite_named
+from copamerge.suites._table import FILE_SUITES, SUITES, check_suite, suite_named
 from copamerge.suites.java import java_there
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "Task",
     "TaskCheck",
     "Template",
+    "check_suite",
     "java_there",
     "suite_named",
 ]

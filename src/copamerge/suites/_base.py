@@ -142,7 +142,9 @@ class TaskCheck:
 
 
 Check = Callable[[Sequence[Task], Looking], tuple[TaskCheck, ...]]
-"""Of a suite's data: one result for each of these tasks, in their order; raises nothing."""
+"""Of a suite's data: one result for each of these tasks, in their order.
+
+Raises `SuiteError` where the folder is not there, and for nothing that is in it."""
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,13 @@
 """The suites by name, and those that a file of the user's describes."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from copamerge.errors import SuiteError, did_you_mean
-from copamerge.suites._base import Suite
+from copamerge.suites._base import Looking, Suite, TaskCheck
 
 Opener = Callable[[Path | None], Suite]
 """Of a suite, from the folder its data lie in; None where the user named none."""
@@ -23,6 +23,18 @@ def _mini(data: Path | None) -> Suite:
     return MINI
 
 
+def _mm_mergebench(data: Path | None) -> Suite:
+    from copamerge.suites.mm_mergebench import mm_mergebench
+
+    return mm_mergebench(data)
+
+
+def _mm_general(data: Path | None) -> Suite:
+    from copamerge.suites.mm_mergebench import mm_general
+
+    return mm_general(data)
+
+
 def _images(path: Path, content: Mapping[str, Any], data: Path | None) -> Suite:
     from copamerge.suites.images.suitefile import image_suite
 
@@ -35,7 +47,11 @@ def _custom(path: Path, content: Mapping[str, Any], data: Path | None) -> Suite:
     return custom_suite(path, content, data)
 
 
-SUITES: dict[str, Opener] = {"mini": _mini}
+SUITES: dict[str, Opener] = {
+    "mini": _mini,
+    "mm-mergebench": _mm_mergebench,
+    "mm-general": _mm_general,
+}
 FILE_SUITES: dict[str, FileOpener] = {"images": _images, "custom": _custom}
 """What `suite:` in a suite file may say."""
 
@@ -92,3 +108,19 @@ def _described(path: Path, text: str, data: Path | None) -> Suite:
             + did_you_mean(str(kind), FILE_SUITES)
         )
     return replace(FILE_SUITES[kind](path, content, data), file=path)
+
+
+def check_suite(
+    name: str,
+    root: Path | None,
+    tasks: Sequence[str] | None = None,
+    looking: Looking | None = None,
+) -> tuple[TaskCheck, ...]:
+    """What is wrong with the data of a suite's tasks, all of it; empty where code makes them.
+
+    Raises:
+        SuiteError: no such suite, task or folder.
+    """
+    suite = suite_named(name, root)
+    picked = suite.pick(tasks)
+    return suite.check(picked, looking or Looking()) if suite.check else ()
