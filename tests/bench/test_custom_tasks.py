@@ -277,3 +277,21 @@ def test_a_job_reopens_its_suite_by_its_file(
     (job,) = seen
     assert job.unit.suite == "mine" and Path(job.suite) == tmp_path / "mine.yaml"
     assert [sample.question for sample in samples_of(job)] == [row["prompt"] for row in TEXT]
+
+
+def test_data_check_names_lines_pictures_and_references(copamerge_cli: Cli, pictured: Path) -> None:
+    fine = copamerge_cli("data", "check", "--suite", suite_file(pictured.parent))
+    suite_file(pictured.parent, metric="number", validation="none.jsonl")
+    (pictured.parent / "1.png").unlink()
+
+    ran = copamerge_cli("data", "check", "--suite", pictured.parent / "mine.yaml")
+
+    assert fine.code == 0 and fine.out.splitlines()[1].split() == ["words", "3", "-", "-", "2"]
+    assert ran.code == 2
+    assert ran.out.splitlines()[1].split() == ["words", "3", "unusable", "-", "2", "5"]
+    for fact in (
+        "1.png: not there",
+        "none.jsonl: cannot be read",
+        "sample 'words/1': 'red' is not",
+    ):
+        assert fact in ran.err
