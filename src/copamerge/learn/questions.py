@@ -70,7 +70,7 @@ def of_suite(
     found = [
         Questions(
             task.name,
-            tuple(task.samples(chosen, items, seed)),
+            tuple(task.samples(chosen, task.count(chosen, items), seed)),
             task.asking,
             task.metric,
             {"suite": suite, "task": task.name, "split": chosen, "items": items, "seed": seed},

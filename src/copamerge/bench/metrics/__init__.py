@@ -13,7 +13,10 @@
 | `mme` | MME: up to 2000 points; needs places |
 | `mmbench_circular` | MMBench, by a local match instead of its server; needs places |
 | `top1` | the eight vision tasks: labels, best first |
-| `exact`, `contains`, `number`, `f1` | none: for tasks of one's own |
+| `exact` | none: for tasks of one's own |
+| `contains` | none: for tasks of one's own |
+| `number` | none: for tasks of one's own |
+| `f1` | none: for tasks of one's own |
 """
 
 from collections.abc import Mapping
