@@ -28,19 +28,10 @@ def unusable(task: Task, split: Split, items: int | None) -> list[str]:
 
 
 def _unscorable(task: Task, samples: Sequence[Sample]) -> list[str]:
-    """The samples whose right answers the task's metric cannot use, by their ids.
-
-    Wrong answers to all of them are scored: nobody is to wait for right ones first.
-    """
-    metric = METRICS[task.metric]
+    """The samples whose right answers the task's metric cannot use, by their ids."""
     references = [sample.references for sample in samples]
     try:
-        metric.statistics(
-            [metric.wrong(each) for each in references],
-            references,
-            "corrected",
-            [sample.place for sample in samples],
-        )
+        METRICS[task.metric].check(references, [sample.place for sample in samples])
     except CopamergeError as error:
         return [f"task {task.name!r}: {_by_id(problem, samples)}" for problem in error.problems]
     return []

@@ -365,3 +365,12 @@ def test_unusable_references_are_refused_with_their_item(name, references, mode)
 
     with pytest.raises(CopamergeError, match=f"metric {name}, item 1: "):
         placed_points(METRICS[name], [answer] * 2, [good, references], mode)
+
+
+@pytest.mark.parametrize("name, references", BAD_REFERENCES)
+def test_unusable_references_are_refused_before_there_are_answers(name, references):
+    metric, good = METRICS[name], GOOD[name][1]
+
+    with pytest.raises(CopamergeError, match=f"metric {name}, item 1: "):
+        metric.check([good, references], PLACES.get(name))
+    metric.check([good, good], PLACES.get(name))
