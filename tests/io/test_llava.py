@@ -201,6 +201,15 @@ def test_a_weights_file_alone_leaves_the_projector(tmp_path: Path) -> None:
     assert any("non_lora_trainables.bin beside it is not read" in note for note in adapter.notes)
 
 
+def test_a_weights_file_alone_can_leave_out_what_it_holds(tmp_path: Path) -> None:
+    file = own(tmp_path / "own", extra=None) / "adapter_model.bin"
+    tower = "base_model.model.model.vision_tower.vision_tower.vision_model.post_layernorm.weight"
+    torch.save({**torch.load(file, weights_only=True), tower: torch.ones(2)}, file)
+    with pytest.raises(AdapterError, match=r"vision tower.*--modules-to-save drop"):
+        open_adapter(str(file))
+    assert list(open_adapter(str(file), drop_saved=True).ignored) == [tower]
+
+
 def test_inspect_shows_the_format_and_the_projector(tmp_path: Path) -> None:
     found = inspect_adapters([str(own(tmp_path / "own"))])
     summary = found.adapters[0]

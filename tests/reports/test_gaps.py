@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from fake_suites import CLIP8, FakeTask, general_run, suite_run
 
-from copamerge.bench.entries import REFERENCES, merge_entry
+from copamerge.bench.entries import REFERENCES, Entry, merge_entry
 from copamerge.bench.metrics import METRICS
 from copamerge.bench.statistics import paired_bootstrap, resampled_points
 from copamerge.errors import CopamergeError
@@ -229,6 +229,15 @@ def test_without_references_there_are_no_gaps_but_words(table7: Run) -> None:
 
     assert gap_tables(table7, gaps, "official") == ()
     assert len(gaps.missing) == 2 and "the run has none" in gaps.missing[0]
+
+
+def test_of_several_references_the_first_is_named(tmp_path: Path) -> None:
+    other = Entry("individual-own", "individual", "Individual, own A")
+    run = open_run(suite_run(tmp_path / "r", "clip8", CLIP8, (*ENTRIES, other), items=10))
+
+    assert Gaps(run, 100).missing == (
+        "Of 2 rows of individual models the first counts: Individual.",
+    )
 
 
 def test_tasks_without_a_mean_have_gaps_one_by_one(tmp_path: Path) -> None:

@@ -4,11 +4,11 @@ import hashlib
 
 import numpy as np
 import pytest
-from pictures_on_disk import NAMES, as_folder, as_npz, as_tables, pictures
 
 from copamerge.errors import SuiteError
 from copamerge.suites.images import open_image_set
 from copamerge.suites.pictures import PictureError, pixels
+from pictures_on_disk import NAMES, as_folder, as_npz, as_tables, pictures
 
 SPLITS = ("train", "validation", "test")
 
@@ -102,6 +102,33 @@ def test_a_validation_part_of_the_set_is_used(tmp_path):
     images = open_image_set(as_npz(tmp_path / "a.npz", *data), names=NAMES)
 
     assert [images.size(part) for part in SPLITS] == [15, 9, 6]
+
+
+def test_a_picture_more_in_one_class_moves_none_of_another(tmp_path):
+    before = open_image_set(as_folder(tmp_path / "set", *pictures()))
+    extra = tmp_path / "set" / "train" / "light" / "extra.png"
+    extra.write_bytes((tmp_path / "set" / "train" / "light" / "000.png").read_bytes())
+
+    after = open_image_set(tmp_path / "set")
+
+    def held(images):
+        keys = (images.key("validation", i) for i in range(images.size("validation")))
+        return {key for key in keys if "/light/" not in key}
+
+    assert held(before) == held(after)
+    assert after.size("train") + after.size("validation") == 61
+
+
+def test_tables_of_one_part_can_be_divided(tmp_path):
+    datasets = pytest.importorskip("datasets", reason="the extra images is not installed")
+    datasets.disable_progress_bars()
+    x, y, split = pictures(each={"train": 10})
+    as_tables(tmp_path / "set", x, y, split)
+
+    images = open_image_set(tmp_path / "set" / "train", divide=True)
+
+    assert [images.size(part) for part in SPLITS] == [21, 3, 6]
+    assert images.digest("test") != images.digest("train")
 
 
 def test_splits_as_numbers(tmp_path):

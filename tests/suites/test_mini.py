@@ -209,4 +209,4 @@ def test_an_unknown_suite_or_task_is_named_with_a_suggestion():
         suite_named("mimi")
     with pytest.raises(SuiteError, match=r"task 'sciense': .*did you mean 'science'\?"):
         MINI.pick(["sciense"])
-    assert list(SUITES) == ["mini"]
+    assert "mini" in SUITES

@@ -412,18 +412,18 @@ def test_files_are_read_once(root, monkeypatch):
     assert [path.name for path in read] == ["val.json", "train.json"]
 
 
-def test_a_hundred_thousand_records_load_in_seconds(root):
+def test_many_records_load_in_seconds(root):
     import time
 
     path = root / "instructions/VQAv2/val.json"
     record = json.loads(path.read_text())[0]
-    write_json(path, [{**record, "question_id": i} for i in range(100_000)])
+    write_json(path, [{**record, "question_id": i} for i in range(20_000)])
     one = task(root, "vqav2")
     started = time.perf_counter()
 
-    assert one.count("test", None) == 100_000
-    assert one.sample(99_999, "test", 0).id == "99999"
-    assert time.perf_counter() - started < 30  # about 1.5 s on an idle core
+    assert one.count("test", None) == 20_000
+    assert one.sample(19_999, "test", 0).id == "19999"
+    assert time.perf_counter() - started < 30  # about 1 s of a busy core
 
 
 def test_samples_are_the_same_whichever_way_they_are_asked_for(root):

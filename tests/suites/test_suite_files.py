@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
-from pictures_on_disk import NAMES, as_folder, as_npz, pictures
 
 from copamerge.errors import SuiteError
-from copamerge.suites import suite_named
+from copamerge.suites import Looking, suite_named
+from copamerge.suites.images import set_of
+from pictures_on_disk import NAMES, as_folder, as_npz, pictures
 
 FILE = """
 suite: images
@@ -91,6 +92,7 @@ def test_names_may_be_a_file(file, tmp_path):
         ("name: two", "name: one", "two tasks are called 'one'"),
         ('"so {}"', '"so"', "one {} where the name stands .got 'so'"),
         ("[dark, grey, light]", "names.txt", "names.txt is no file of names"),
+        ("[dark, grey, light]", "[dark, no, light]", "names.*text .got False.; put it in quotes"),
         ("seen: false", "seen: perhaps", "tasks.1.seen: expected true or false"),
         ("path: two", "path: two, kind: foldr", "expected one of folder.*did you mean 'folder'"),
         ("name: two", "name: a/b", "tasks.1.name"),
@@ -120,7 +122,7 @@ def test_all_mistakes_are_said_at_once(file):
 
 
 def test_a_file_that_is_not_there():
-    with pytest.raises(SuiteError, match="no such suite file"):
+    with pytest.raises(SuiteError, match="no such file"):
         suite_named("nowhere.yaml")
 
 
@@ -130,3 +132,38 @@ def test_a_set_with_other_classes_than_the_file_says(file, tmp_path):
 
     with pytest.raises(SuiteError, match=r"task 'one': .*3 names for 5 classes"):
         suite_named(str(file)).tasks[0].count("test", None)
+
+
+def test_the_check_of_good_sets_finds_nothing(file):
+    suite = suite_named(str(file))
+
+    one, two = suite.check(suite.tasks, Looking(images=2, opened=True))
+
+    assert one.counts == {"test": 12, "validation": 6, "train": 54}
+    assert (one.images, one.problems, one.notes, two.problems) == (6, (), (), ())
+
+
+def test_the_check_names_what_is_missing_and_does_not_open(file, tmp_path):
+    suite = suite_named(str(file))
+    (tmp_path / "one.npz").unlink()
+    (tmp_path / "two" / "test" / "dark" / "000.png").write_bytes(b"no picture")
+    images = set_of(suite.tasks[1])
+    images.picture("train", 0).unlink()
+
+    one, two = suite.check(suite.tasks, Looking(opened=True))
+
+    assert one.counts["test"] is None
+    assert "no image set is there" in one.problems[0]
+    assert len(two.problems) == 2
+    assert "dark/000.png: not a picture" in two.problems[0]
+    assert "not there" in two.problems[1]
+
+
+def test_the_check_counts_classes_without_pictures(file, tmp_path):
+    x, y, split = pictures()
+    keep = (y != 1) | (split == "train")
+    as_npz(tmp_path / "one.npz", x[keep], y[keep], split[keep])
+
+    (one,) = suite_named(str(file)).check(suite_named(str(file)).tasks[:1], Looking())
+
+    assert one.notes == ("task 'one', test: 1 of 3 classes have no picture (first: 'grey')",)

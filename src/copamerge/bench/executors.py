@@ -246,6 +246,10 @@ def load_answerer(base: Path, kind: AnswerKind) -> Answerer:
         SuiteError: the base cannot be loaded as that.
         CopamergeError: a library is not installed.
     """
+    if kind == "labels":
+        from copamerge.bench.clip import load_clip
+
+        return load_clip(base)
     from copamerge.bench.models import load_base
 
     return load_base(base)

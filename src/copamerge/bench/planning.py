@@ -114,7 +114,6 @@ def planned(out: Path, specs: Sequence[ModelSpec] | None, wanted: Wanted) -> Ite
         setting = Setting(
             out=out,
             suite=chosen,
-            opened_as=chosen.opened_as,
             data=wanted.data,
             tasks=asked,
             base=base,

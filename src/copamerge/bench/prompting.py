@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from copamerge.errors import SuiteError
-from copamerge.suites import Asking, Sample
+from copamerge.suites import Asking, Frame, Sample
 from copamerge.suites.pictures import pixels
 
 VICUNA_SYSTEM = (
@@ -75,9 +75,21 @@ def read_by(processor: Any, samples: Sequence[Sample], asking: Asking) -> Any:
         SuiteError: pictures for a model without eyes.
         PictureError: a picture that cannot be read.
     """
+    prompts = [prompt(processor, sample, asking) for sample in samples]
+    return texts_read_by(processor, prompts, samples, asking.frame)
+
+
+def texts_read_by(
+    processor: Any, texts: Sequence[str], samples: Sequence[Sample], frame: Frame
+) -> Any:
+    """A batch of these texts with the samples' pictures, padded on the tokenizer's side.
+
+    Raises:
+        SuiteError: pictures for a model without eyes.
+        PictureError: a picture that cannot be read.
+    """
     from PIL import Image
 
-    prompts = [prompt(processor, sample, asking) for sample in samples]
     found = [pixels(picture) for sample in samples for picture in sample.images]
     if found and isinstance(processor, TextProcessor):
         raise SuiteError(
@@ -87,11 +99,11 @@ def read_by(processor: Any, samples: Sequence[Sample], asking: Asking) -> Any:
     more: dict[str, Any] = {}
     start = processor.tokenizer.bos_token
     # A template that writes the start token itself must not get a second one.
-    if start and prompts[0].startswith(start):
+    if start and texts[0].startswith(start):
         more["add_special_tokens"] = False
-    if asking.frame == "pad":
+    if frame == "pad":
         found = [padded(image, _mean_color(processor)) for image in found]
-    elif asking.frame == "crop" and found:
+    elif frame == "crop" and found:
         if getattr(processor.image_processor, "do_pad", None):
             more["do_pad"] = False
         if not _crops(processor.image_processor):
@@ -99,7 +111,7 @@ def read_by(processor: Any, samples: Sequence[Sample], asking: Asking) -> Any:
     pictures = [Image.fromarray(image) for image in found]
     try:
         return processor(
-            text=prompts, images=pictures or None, padding=True, return_tensors="pt", **more
+            text=list(texts), images=pictures or None, padding=True, return_tensors="pt", **more
         )
     except (ValueError, TypeError, IndexError) as error:
         many = next((sample for sample in samples if len(sample.images) > 1), None)

@@ -176,10 +176,12 @@ def _result(ray: Any, ready: Any) -> Outcome:
 
 def _files(adapter: Path | None) -> dict[str, bytes] | None:
     from copamerge.bench.units import CONFIG, WEIGHTS
+    from copamerge.io.llava import EXTRAS
 
     if adapter is None:
         return None
-    names = [name for name in (CONFIG, *WEIGHTS) if (adapter / name).is_file()]
+    known = (CONFIG, *WEIGHTS, *EXTRAS, "config.json")
+    names = [name for name in known if (adapter / name).is_file()]
     return {name: (adapter / name).read_bytes() for name in names}
 
 

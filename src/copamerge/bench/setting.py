@@ -22,8 +22,6 @@ class Setting:
 
     out: Path
     suite: Suite
-    opened_as: str
-    """What the suite is found by: its name, or the file that describes it."""
     data: Path | None
     """Where the suite's data lie; None for what is made by code."""
     tasks: tuple[Task, ...]
@@ -63,7 +61,7 @@ class Setting:
             split=split,
             seed=self.seed,
         )
-        return [Job(unit, adapter, self.opened_as, self.data) for unit in pieces]
+        return [Job(unit, adapter, self.suite.opened_as, self.data) for unit in pieces]
 
     def tasks_of(self, spec: ModelSpec) -> tuple[Task, ...]:
         """The tasks of the run that this model is asked."""

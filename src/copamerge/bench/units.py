@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from copamerge.errors import AdapterError, SuiteError
-from copamerge.io.llava import EXTRAS
 from copamerge.suites import Asking, Split, Task
 
 CHUNK = 200
@@ -88,6 +87,8 @@ def adapter_digest(folder: Path) -> str:
     Raises:
         AdapterError: not a PEFT adapter folder.
     """
+    from copamerge.io.llava import EXTRAS
+
     config = folder / CONFIG
     weights = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
     if weights is None or not config.is_file():

@@ -399,7 +399,7 @@ def write_llava(folder: Path, weights: str, config: Path | None) -> None:
     factors = [name for name in file.headers if ".lora_" in name]
     full = [name for name in file.headers if ".lora_" not in name]
     for target, names in (("adapter_model.bin", factors), (EXTRAS[0], full)):
-        # The tensors lie in the file's memory map: one at a time is in memory.
+        # The tensors are views of the file's memory map, whose pages the system may take back.
         torch.save({name: file.read(name) for name in names}, folder / target)
         twin = open_tensors(folder / target)
         if twin.headers != {name: file.headers[name] for name in names} or not all(

@@ -38,7 +38,9 @@ def open_adapter(
     try:
         place = locate(name)
         if place.path.is_file():
-            return _open_file(name, place, alpha, allow_unmatched_targets, allow_unknown_config)
+            return _open_file(
+                name, place, alpha, allow_unmatched_targets, allow_unknown_config, drop_saved
+            )
         if not place.path.is_dir():
             raise AdapterError(f"{name}: neither a file nor a folder; give an adapter's folder")
         return _open_folder(
@@ -73,7 +75,8 @@ def _open_folder(
                 f"{folder}: has {weights[0].name} but no {CONFIG}, so its scaling alpha / r is "
                 "unknown; add the config, or give the alpha it was trained with by --alpha"
             )
-        return _open_file(name, Location(weights[0], place.revision), alpha, True, True)
+        weights_only = Location(weights[0], place.revision)
+        return _open_file(name, weights_only, alpha, True, True, drop_saved)
     problems: list[str] = []
     lora, notes, file = _config_and_tensors(config, weights[0], allow_unknown, problems)
     extras = open_extras(folder, drop=drop_saved, problems=problems, notes=notes)
@@ -117,7 +120,12 @@ def _alpha_note(alpha: float | None) -> list[str]:
 
 
 def _open_file(
-    name: str, place: Location, alpha: float | None, allow_unmatched: bool, allow_unknown: bool
+    name: str,
+    place: Location,
+    alpha: float | None,
+    allow_unmatched: bool,
+    allow_unknown: bool,
+    drop_saved: bool,
 ) -> Adapter:
     path = place.path
     if path.suffix not in (".safetensors", ".bin", ".pt", ".pth"):
@@ -157,7 +165,7 @@ def _open_file(
         revision=place.revision,
         allow_unmatched_targets=allow_unmatched,
     )
-    return in_transformers_names(adapter, path.parent, (), drop=False)
+    return in_transformers_names(adapter, path.parent, (), drop=drop_saved)
 
 
 def _nothing_here(folder: Path) -> str:

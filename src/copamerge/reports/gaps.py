@@ -120,8 +120,12 @@ class Gaps:
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """Why measures have no column, for readers."""
+        """Why measures have no column, and which of several references is meant, for readers."""
         found = []
+        for kind, words in (("individual", "individual models"), ("mtl", "multi-task models")):
+            alike = [model for model in self.run.models if model.kind == kind]
+            if len(alike) > 1:
+                found.append(f"Of {len(alike)} rows of {words} the first counts: {alike[0].shown}.")
         if self.reference("individual") is None:
             found.append(
                 "Nothing is compared with individual models or normalised by them: the run has "

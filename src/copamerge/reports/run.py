@@ -114,10 +114,10 @@ class RunRecord(_Read):
     """`run.json`."""
 
     suite: str
-    suite_file: str | None = None
-    """The file that describes it."""
     data: str | None = None
     """The folder of the suite's data; None where it is made by code."""
+    suite_file: str | None = None
+    """The file that describes it."""
     zoo: str | None = None
     base: str | None = None
     base_digest: str | None = None

@@ -75,6 +75,8 @@ class Sample:
     choices: int | None = None
     """How many lettered options the question offers; None where it offers none."""
     place: Place = NOWHERE
+    further: tuple[tuple[str, str], ...] = ()
+    """Questions that follow in the same conversation, with their answers: for training only."""
 
 
 @dataclass(frozen=True)

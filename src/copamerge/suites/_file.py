@@ -56,15 +56,15 @@ def text_of(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise SuiteError(f"{path}: no such suite file; check the path") from None
+        raise SuiteError(f"{path}: no such file; check the path") from None
     except UnicodeDecodeError:
-        raise SuiteError(f"{path}: not a text file, so not a suite; give its YAML file") from None
+        raise SuiteError(f"{path}: not a text file; give a YAML file") from None
     except OSError as error:
         raise SuiteError(f"{path}: cannot be read: {error.strerror}") from None
 
 
-def content_of(path: Path, text: str) -> dict[str, Any]:
-    """What a YAML file says at its top level.
+def content_of(path: Path, text: str, expected: str = "keys with values") -> dict[str, Any]:
+    """What a YAML file says at its top level; `expected` is said where that is no mapping.
 
     Raises:
         SuiteError: not YAML, or no mapping.
@@ -80,7 +80,7 @@ def content_of(path: Path, text: str) -> dict[str, Any]:
         raise SuiteError(f"{path}: not valid YAML ({str(error)[:100]}); correct it") from None
     if not isinstance(content, dict):
         got = "an empty file" if content is None else f"a {type(content).__name__}"
-        raise SuiteError(f"{path}: expected `suite:` and `tasks:`, got {got}")
+        raise SuiteError(f"{path}: expected {expected}, got {got}")
     return content
 
 
@@ -127,7 +127,10 @@ def _sentence(model: type[BaseModel], problem: ErrorDetails) -> str:
         if isinstance(problem["input"], str):
             close = did_you_mean(problem["input"], known)
             message += close.rstrip("?") if close.startswith("; did") else ""
-    return f"{place}: {message} (got {str(problem['input'])[:100]!r})"
+    # YAML reads 0 as a number and `no` as false, where a name is meant.
+    quotes = isinstance(problem["input"], bool | int | float) and message == "expected a text"
+    got = problem["input"] if quotes else str(problem["input"])[:100]
+    return f"{place}: {message} (got {got!r}){'; put it in quotes' if quotes else ''}"
 
 
 def _owner(model: type[BaseModel], loc: list[Any]) -> type[BaseModel] | None:

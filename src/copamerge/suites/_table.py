@@ -23,6 +23,18 @@ def _mini(data: Path | None) -> Suite:
     return MINI
 
 
+def _clip8(data: Path | None) -> Suite:
+    from copamerge.suites.clip8 import clip8_suite
+
+    return clip8_suite(data)
+
+
+def _images(path: Path, content: Mapping[str, Any], data: Path | None) -> Suite:
+    from copamerge.suites.images.suitefile import image_suite
+
+    return image_suite(path, content, data)
+
+
 def _mm_mergebench(data: Path | None) -> Suite:
     from copamerge.suites.mm_mergebench import mm_mergebench
 
@@ -35,12 +47,6 @@ def _mm_general(data: Path | None) -> Suite:
     return mm_general(data)
 
 
-def _images(path: Path, content: Mapping[str, Any], data: Path | None) -> Suite:
-    from copamerge.suites.images.suitefile import image_suite
-
-    return image_suite(path, content, data)
-
-
 def _custom(path: Path, content: Mapping[str, Any], data: Path | None) -> Suite:
     from copamerge.suites.custom import custom_suite
 
@@ -51,6 +57,7 @@ SUITES: dict[str, Opener] = {
     "mini": _mini,
     "mm-mergebench": _mm_mergebench,
     "mm-general": _mm_general,
+    "clip8": _clip8,
 }
 FILE_SUITES: dict[str, FileOpener] = {"images": _images, "custom": _custom}
 """What `suite:` in a suite file may say."""

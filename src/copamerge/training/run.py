@@ -71,8 +71,11 @@ def train(
     seed: int,
     tell: Callable[[int, int, float | None], None] = lambda *_: None,
     save_every: int = 500,
+    workers: int = 0,
 ) -> float:
     """Train the model in place and return the last logged loss.
+
+    `workers` processes read the rows beside this one.
 
     A run that was killed goes on from its last checkpoint in `work`, and `work` is removed at the
     end. A GPU is used where there is one, with bfloat16; on a CPU everything is float32.
@@ -99,7 +102,7 @@ def train(
         report_to="none",
         disable_tqdm=True,
         remove_unused_columns=False,
-        dataloader_num_workers=0,
+        dataloader_num_workers=workers,
         dataloader_pin_memory=gpu,
         log_level="error",
         logging_nan_inf_filter=False,

@@ -72,6 +72,10 @@ class Stored:
     """What was left out, and how much of it."""
 
 
+Naming = Callable[[tuple[str, ...] | None], tuple[str, ...]]
+"""From the names that a set has itself, or None, to those it is read with; raises SuiteError."""
+
+
 @dataclass(frozen=True)
 class Options:
     """How a set is stored, where that cannot be seen."""
@@ -88,6 +92,8 @@ class Options:
     """Of a table, the column with the pictures."""
     label_key: str = "label"
     """Of a table, the column with the labels."""
+    naming: Naming | None = None
+    """Instead of `names`, for suites that know their classes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -204,24 +210,33 @@ def _reader(path: Path, kind: Kind | None) -> Callable[[Path, Options], Stored]:
 
     if not path.exists():
         raise SuiteError(f"{path}: no image set is there; give the folder it lies in by --data")
-    if kind is None:
-        kind = "npz" if path.is_file() else "datasets" if tables.looks_so(path) else "folder"
+    kind = kind or kind_of(path)
     if kind == "npz":
         return arrays.read_npz
     return tables.read_datasets if kind == "datasets" else folders.read_folder
+
+
+def kind_of(path: Path) -> Kind:
+    """What is at this path, as it looks."""
+    from copamerge.suites.images import tables
+
+    return "npz" if path.is_file() else "datasets" if tables.looks_so(path) else "folder"
 
 
 # --- the classes -------------------------------------------------------------------------------
 
 
 def class_names(
-    path: Path, own: Sequence[str] | None, given: tuple[str, ...] | None, classes: int, whose: str
+    path: Path, own: Sequence[str] | None, options: Options, classes: int, whose: str
 ) -> tuple[str, ...]:
     """The user's names where there are some, else the set's.
 
     Raises:
         SuiteError: neither, or not as many as the set has classes.
     """
+    given = options.names
+    if options.naming is not None:
+        given = options.naming(None if own is None else tuple(own))
     if given is None and own is None:
         raise SuiteError(
             f"{path}: does not say what its {classes} classes are called; list them as `names`"

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cached_property
 from pathlib import Path
 
 from copamerge.errors import CopamergeError, SuiteError
@@ -23,6 +23,37 @@ class Where:
     options: Options = field(default_factory=Options)
 
 
+class Asked:
+    """A set that is opened when it is first asked for; a task's functions are its methods."""
+
+    def __init__(self, name: str, opened: Callable[[], ImageSet]) -> None:
+        self.name, self.opened = name, opened
+
+    @cached_property
+    def images(self) -> ImageSet:
+        """
+        Raises:
+            SuiteError: it is not there, or malformed.
+        """
+        return self.opened()
+
+    def sample(self, index: int, split: Split, seed: int) -> Sample:
+        """The seed changes nothing: the pictures are as they are."""
+        images = self.images
+        return Sample(
+            id=f"{self.name}/{split}/{images.key(split, index)}",
+            images=(images.picture(split, index),),
+            question="",
+            references=(images.names[images.label(split, index)],),
+        )
+
+    def size(self, split: Split) -> int:
+        return self.images.size(split)
+
+    def digest(self, split: Split) -> str:
+        return self.images.digest(split)
+
+
 def task_of(
     name: str,
     title: str,
@@ -40,54 +71,57 @@ def task_of(
     labels = None if names is None else tuple(names)
     options = replace(where.options, names=labels) if labels else where.options
 
-    @cache
     def opened() -> ImageSet:
         if where.path is None:
             raise SuiteError(
                 f"task {name!r}: where its images lie is not known; give the folder by --data"
             )
-        try:
-            return read(where.path, options)
-        except SuiteError as error:
-            raise SuiteError([f"task {name!r}: {problem}" for problem in error.problems]) from None
+        return read_for(name, where.path, options)
 
+    asked = Asked(name, opened)
     if labels is None and where.path is not None and where.path.exists():
         # What is wrong with a set is said when it is asked for.
         with suppress(CopamergeError):
-            labels = opened().names
+            labels = asked.images.names
+    classes = None if labels is None else Classes(labels, tuple(templates))
+    return task_from(asked, title, classes, seen=seen)
 
-    def size(split: Split) -> int:
-        return opened().size(split)
 
-    def digest(split: Split) -> str:
-        return opened().digest(split)
+def read_for(name: str, path: Path, options: Options) -> ImageSet:
+    """As `read`; a problem begins with the task that it is one for."""
+    try:
+        return read(path, options)
+    except SuiteError as error:
+        raise SuiteError([f"task {name!r}: {problem}" for problem in error.problems]) from None
 
+
+def task_from(asked: Asked, title: str, classes: Classes | None, *, seen: bool = True) -> Task:
+    """The task of a set."""
     return Task(
-        name=name,
+        name=asked.name,
         title=title,
         metric=METRIC,
         seen=seen,
-        sample=_sampler(name, opened),
-        asking=Asking(classes=None if labels is None else Classes(labels, tuple(templates))),
-        size=size,
-        digest=digest,
+        sample=asked.sample,
+        asking=Asking(classes=classes),
+        size=asked.size,
+        digest=asked.digest,
     )
 
 
-def _sampler(name: str, opened: Callable[[], ImageSet]) -> Callable[[int, Split, int], Sample]:
-    def sample(index: int, split: Split, seed: int) -> Sample:
-        """The seed changes nothing: the pictures are as they are."""
-        images = opened()
-        return Sample(
-            id=f"{name}/{split}/{images.key(split, index)}",
-            images=(images.picture(split, index),),
-            question="",
-            references=(images.names[images.label(split, index)],),
-        )
+def set_of(task: Task) -> ImageSet:
+    """The image set of a task that was made here.
 
-    return sample
+    Raises:
+        SuiteError: it is not there, or malformed.
+    """
+    asked = getattr(task.size, "__self__", None)
+    assert isinstance(asked, Asked), task.name
+    return asked.images
 
 
 def labels_suite(name: str, tasks: Sequence[Task], *, items: int | None = None) -> Suite:
     """Tasks of image sets as a suite for models that choose among labels."""
-    return Suite(name, tuple(tasks), items=items, answers="labels")
+    from copamerge.suites.images._check import check
+
+    return Suite(name, tuple(tasks), items=items, answers="labels", check=check)

@@ -44,7 +44,7 @@ def read_npz(path: Path, options: Options) -> Stored:
             keys = names
         elif own is None:
             own = names
-    found = class_names(path, own, options.names, classes, "labels in y")
+    found = class_names(path, own, options, classes, "labels in y")
     split = _split_names(arrays.get("split"), len(y))
     file = _hash_of(path)
     parts = [

@@ -41,7 +41,7 @@ def read_folder(path: Path, options: Options) -> Stored:
             "<split>/<class>/*.png, or <class>/*.png"
         )
     names = class_names(
-        path, [name.replace("_", " ") for name in classes], options.names, len(classes), "folders"
+        path, [name.replace("_", " ") for name in classes], options, len(classes), "folders"
     )
     strays = [str(x.relative_to(path)) for x in above if x not in roots.values() and is_split]
     parts = []

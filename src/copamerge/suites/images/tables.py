@@ -57,7 +57,7 @@ def read_datasets(path: Path, options: Options) -> Stored:
         flat = [label for labels in raw.values() for label in labels]
     _check_labels(path, raw, None if own is None else len(own))
     names = class_names(
-        path, own, options.names, max(flat) + 1 if flat else 0, f"column {options.label_key!r}"
+        path, own, options, max(flat) + 1 if flat else 0, f"column {options.label_key!r}"
     )
     parts = tuple(
         _part(path, name, table, raw[name], options.image_key) for name, table in tables.items()

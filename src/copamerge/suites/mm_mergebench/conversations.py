@@ -69,7 +69,7 @@ def _notes(path: Path, records: Sequence[Any], held: int) -> list[str]:
     if longer:
         found.append(
             f"{path}: conversations that go on after their first answer: {len(longer)} of "
-            f"{len(records)} ({few(longer)}); only the first question is used"
+            f"{len(records)} ({few(longer)}); all turns are trained on, and the first is asked"
         )
     if held > MOST:
         found.append(
@@ -123,7 +123,30 @@ def _sample(
         question=said[0].replace(IMAGE, "").strip(),
         references=(said[1],),
         place=Place("image" if pictures else "text") if layout.kind == "science" else Place(),
+        further=_further(record, name, faults),
     )
+
+
+def _further(record: Record, name: str, faults: Tally) -> tuple[tuple[str, str], ...]:
+    """The turns after the first answer, up to one that is no question or no answer."""
+    later = _turns(record)[2:]
+    found = []
+    for pair in zip(later[::2], later[1::2], strict=False):
+        said = [
+            turn["value"]
+            for turn, speaker in zip(pair, ("human", "gpt"), strict=True)
+            if isinstance(turn, dict)
+            and turn.get("from") == speaker
+            and isinstance(turn.get("value"), str)
+            and turn["value"].strip()
+        ]
+        if len(said) < 2:
+            break
+        found.append((said[0].replace(IMAGE, "").strip(), said[1]))
+    if 2 * len(found) < len(later):
+        remedy = "let {from: human, value: ...} and {from: gpt, value: ...} take turns"
+        faults.add("conversations with later turns that are no question and answer", remedy, name)
+    return tuple(found)
 
 
 def _judged(layout: Layout, sample: Sample, stops: Tally) -> Sample | None:

@@ -1,0 +1,1 @@
+"""Adapters of real bases on a suite's train splits: what `copamerge train --suite` does."""
