@@ -146,7 +146,7 @@ def test_all_mistakes_of_a_suite_file_are_told_at_once(tmp_path):
 
 
 def test_files_that_are_not_there(tmp_path):
-    assert "no such suite file" in problems(tmp_path / "no.yaml")[0]
+    assert "no such file; check" in problems(tmp_path / "no.yaml")[0]
     assert "no such file of lines" in problems(tmp_path / "no.jsonl")[0]
     assert "cannot be a name" in problems(make(tmp_path).rename(tmp_path / "a,b.jsonl"))[0]
 
