@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @app.command()
 def bench(
-    suite: Annotated[str, typer.Argument(help="What is asked: mini.")],
+    suite: Annotated[str, typer.Argument(help="A suite, or its file: .yaml or .jsonl.")],
     out: Annotated[
         Path, typer.Option("--out", "-o", help="Folder of the run; a killed run goes on.")
     ],

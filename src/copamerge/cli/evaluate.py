@@ -49,7 +49,7 @@ def evaluate(
             help="A family; each task is asked of the member with its name, others are left out."
         ),
     ] = None,
-    suite: Annotated[str, typer.Option(help="What is asked.")] = "mini",
+    suite: Annotated[str, typer.Option(help="A suite, or its file: .yaml or .jsonl.")] = "mini",
     data: Data = None,
     base: Annotated[
         Path | None,
