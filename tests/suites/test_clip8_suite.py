@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 from clip8_data import pictures, write_clip8, write_clip8_arrays
-from pictures_on_disk import as_folder, as_npz, as_tables
 
 from copamerge.errors import SuiteError
 from copamerge.suites import Looking, suite_named
 from copamerge.suites.clip8 import TASKS, image_classes
 from copamerge.suites.images import set_of
 from copamerge.suites.pictures import pixels
+from pictures_on_disk import as_folder, as_npz, as_tables
 
 
 @pytest.fixture

@@ -34,9 +34,7 @@ if TYPE_CHECKING:
 def bench(
     suite: Annotated[
         str,
-        typer.Argument(
-            help="What is asked: mini, mm-mergebench, mm-general, clip8 or a suite file."
-        ),
+        typer.Argument(help="mini, mm-mergebench, mm-general, clip8, or a file (.yaml, .jsonl)."),
     ],
     out: Annotated[
         Path, typer.Option("--out", "-o", help="Folder of the run; a killed run goes on.")
