@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -271,3 +272,42 @@ def test_the_data_of_a_suite_file_can_be_checked(file, tmp_path, copamerge_cli):
 
     assert ran.code == 2
     assert "no image set is there" in ran.out + ran.err
+
+
+def test_the_run_on_image_sets_goes_through_on_small_ones(tmp_path, monkeypatch, pytestconfig):
+    """runs/images.py as it is, but for its sets and its sizes."""
+    import importlib.util
+
+    place = pytestconfig.rootpath / "runs" / "images.py"
+    spec = importlib.util.spec_from_file_location("run_on_images", place)
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    small = {
+        "SUITE": str(two_sets(tmp_path, third=True)),
+        "STEPS": (2, 4),
+        "ENOUGH": 1000.0,
+        "BASE": SMALL,
+        "ADAPTER": QUICK.model_copy(update={"steps": 3}),
+        "METHODS": ("mean",),
+    }
+    for name, value in small.items():
+        monkeypatch.setattr(script, name, value)
+    for words in ([], ["--seed", "1"], []):
+        argv = ["images.py", str(tmp_path / "out"), "--data", str(tmp_path), *words]
+        monkeypatch.setattr("sys.argv", argv)
+        assert script.main() == 0
+
+    for name in ("published", "published-1", "norm_match", "norm_match-1"):
+        lines = (tmp_path / "out" / f"{name}.md").read_text().splitlines()
+        models = [line.split("|")[1].strip() for line in lines[2:]]
+        assert models == ["zero-shot", "individual", "mtl", "mean"]
+        assert "".join(lines[2:]).count(" - ") == 1  # nobody was trained on the unseen set
+    assert (tmp_path / "out" / "bases" / "4" / "config.json").is_file()
+
+
+def test_the_suite_file_of_the_run_is_well_formed(pytestconfig):
+    suite = suite_named(str(pytestconfig.rootpath / "runs" / "images.yaml"), Path("nowhere"))
+
+    sizes = {task.name: len(task.asking.classes.names) for task in suite.tasks}
+    assert sizes == {"mnist": 10, "fashion": 10, "notmnist": 10, "signs": 10, "omniglot": 136}
+    assert [task.name for task in suite.unseen] == ["omniglot"]
