@@ -92,6 +92,20 @@ def test_unseen_tasks_are_remarked_on():
     assert len(notes) == 1 and notes[0].startswith("tables is an unseen task")
 
 
+def test_a_suite_of_ones_own_is_learnt_from_too(tmp_path):
+    write_lines(tmp_path / "held-out.jsonl")
+    suite = tmp_path / "mine.yaml"
+    suite.write_text(
+        "{suite: custom, name: mine, tasks: [{name: words, validation: held-out.jsonl}]}"
+    )
+
+    (found,), _ = of_suite(str(suite), None, items=100)
+
+    assert len(found.samples) == len(LINES)
+    with pytest.raises(SuiteError, match="has no train split"):
+        of_suite(str(suite), None, items=100, split="train")
+
+
 def test_a_digest_tells_samples_apart(tmp_path):
     one = read_questions(write_lines(tmp_path / "a.jsonl"), answers=True)
     same = read_questions(write_lines(tmp_path / "b.jsonl"), answers=True)

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from pictures_on_disk import NAMES, as_folder, as_npz, pictures
 
 from copamerge.errors import SuiteError
 from copamerge.suites import Looking, suite_named
 from copamerge.suites.images import set_of
+from pictures_on_disk import NAMES, as_folder, as_npz, pictures
 
 FILE = """
 suite: images

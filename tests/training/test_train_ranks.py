@@ -37,7 +37,7 @@ def launched(*words):
     }
     launcher = ("-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone")
     return subprocess.run(
-        [sys.executable, *launcher, "-m", "copamerge.cli", *map(str, words)],
+        [sys.executable, *launcher, "-m", "copamerge", *map(str, words)],
         capture_output=True,
         text=True,
         env=environment,

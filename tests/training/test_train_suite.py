@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 import weakref
 from dataclasses import replace
 
@@ -19,10 +20,11 @@ from copamerge.errors import CopamergeError, OutputError, RecipeError, SuiteErro
 from copamerge.training.suite import jobs
 from copamerge.training.suite.base import adapted, open_base, targets
 from copamerge.training.suite.fit import Ways, division, last_checkpoint
-from copamerge.training.suite.jobs import Order, is_incomplete, notes, train_suite
+from copamerge.training.suite.jobs import Order, train_suite
 from copamerge.training.suite.ranks import Ranks
 from copamerge.training.suite.recipe import TrainRecipe
-from copamerge.training.suite.rows import Source
+from copamerge.training.suite.record import is_incomplete, notes
+from copamerge.training.suite.rows import Collator, Source
 
 QUICK = TrainRecipe(rank=2, batch=4, steps=4, rate=1e-2)
 TEXT_ONLY = [sample(i, images=(), question="Which letter?") for i in range(8)]
@@ -80,6 +82,30 @@ def test_a_language_model_gets_lora_on_everything_but_its_head(tiny_llama):
     trained = {n for n, p in adapter.named_parameters() if p.requires_grad}
     assert len(trained) == 2 * 2 * 7
     assert not any("lm_head" in name for name in trained)
+
+
+@pytest.mark.parametrize(
+    "kind, layers",
+    [
+        ("Qwen2VL", 80 * 7),
+        ("Idefics3", 32 * 7),
+        ("Gemma3", 26 * 7),
+        ("GPT2", 12 * 4),  # of another type than nn.Linear
+    ],
+)
+def test_other_models_are_adapted_in_their_language_model_alone(kind, layers):
+    import re
+
+    import transformers
+
+    ending = "LMHeadModel" if kind == "GPT2" else "ForConditionalGeneration"
+    with torch.device("meta"):  # as large as they are, without a weight
+        model = getattr(transformers, kind + ending)(getattr(transformers, f"{kind}Config")())
+    pattern = targets(model)
+    assert isinstance(pattern, str)
+    hit = [name for name, _ in model.named_modules() if re.fullmatch(pattern, name)]
+    assert len(hit) == layers
+    assert not any("visi" in name or "lm_head" in name for name in hit)
 
 
 @pytest.mark.parametrize("rank", [16, 128])
@@ -141,8 +167,6 @@ def test_every_sample_is_used_or_named_with_its_reason(tiny_llava):
 
 def test_tokens_are_counted_as_the_model_reads_them(tiny_llava):
     """Pictures included: one token in the text, and as many as there are patches in the batch."""
-    from copamerge.training.suite.rows import Collator
-
     samples = [sample(0), sample(1, images=()), sample(2, images=(picture(0, 20, 90),))]
     survey = checked(tiny_llava, samples)
     one = task("vqa", samples)
@@ -314,6 +338,27 @@ def test_processes_that_read_pictures_change_nothing(tiny_llava, tmp_path):
     assert same(*(tensors(x.path) for x in made))
 
 
+def test_activations_that_are_computed_again_change_nothing(tiny_llava, tmp_path):
+    one = two_tasks()[1]
+    made = [
+        train_suite(order_of(tiny_llava, tmp_path / str(x), one, ways=Ways(recompute=x)))[0]
+        for x in (False, True)
+    ]
+    assert same(*(tensors(x.path) for x in made), atol=1e-6)
+
+
+def test_a_base_in_bfloat16_trains_an_adapter_in_float32(tiny_llava, tmp_path):
+    """What a GPU does, on a CPU."""
+    ways = Ways(bfloat16=True, recompute=True)
+    (one,) = train_suite(order_of(tiny_llava, tmp_path, two_tasks()[1], ways=ways))
+    assert one.record["device"] == "cpu, bfloat16"
+    assert {value.dtype for value in tensors(one.path).values()} == {torch.float32}
+    exact = tmp_path / "exact"
+    (other,) = train_suite(order_of(tiny_llava, exact, two_tasks()[1]))
+    pairs = zip(one.record["losses"], other.record["losses"], strict=True)
+    assert all(abs(low - high) < 0.05 for (_, low), (_, high) in pairs)
+
+
 def test_a_trained_model_makes_room_for_the_next(tiny_llama, tmp_path, monkeypatch):
     alive, before = [], jobs.adapted
 
@@ -381,6 +426,25 @@ def test_text_only_training_writes_an_adapter_that_peft_opens(tiny_llama, tmp_pa
     assert weight.any()
 
 
+def test_another_image_text_model_trains_through_its_own_template(tmp_path, one_thread):
+    """Its pictures become more tokens the larger they are; they are counted all the same."""
+    from tiny_bases import LLAVA_HF, llama_tokenizer, save_llava_next
+
+    base = save_llava_next(tmp_path / "base", llama_tokenizer(LLAVA_HF))
+    sides = [(30, 90), (90, 30), (90, 90), (30, 30)]
+    samples = [sample(i, images=(picture(i, *side),)) for i, side in enumerate(sides)]
+    one = task("vqa", [*samples, sample(4, images=())], template="chat", frame="processor")
+    (made,) = train_suite(order_of(base, tmp_path / "zoo", one))
+    assert made.record["made_by"]["frame"] == "processor"
+    assert made.record["counts"]["vqa"]["used"] == 5
+    assert made.record["trained_in_full"] == ["multi_modal_projector"]
+    reader = open_base(base, [one], torch.float32).reader
+    batch = Collator(reader, "processor")([(one, each) for each in samples])
+    survey = Source(reader, (one,), "processor", 2048, 0).check(Ranks())
+    assert [x.tokens for x in survey.used][:4] == batch["attention_mask"].sum(1).tolist()
+    assert len(set(batch["attention_mask"].sum(1).tolist())) > 1
+
+
 def test_left_out_samples_are_noted_and_make_the_training_incomplete(tiny_llava, tmp_path):
     bad = [sample(i, images=(broken,)) for i in range(5)]
     one = task("vqa", [*bad, *(sample(i) for i in range(5, 9))])
@@ -406,6 +470,26 @@ def test_an_unseen_task_and_a_bad_set_name_are_refused_together(tiny_llava, tmp_
     assert len(refused.value.problems) == 2
     assert "'screens': an unseen task has no train samples" in refused.value.problems[0]
     assert not (tmp_path / "zoo").exists()
+
+
+def test_what_is_wrong_with_a_later_task_is_told_before_the_first_is_trained(tiny_llava, tmp_path):
+    tasks = (task("vqa", [sample(0)]), task("ocr", []), task("science", [sample(0)]))
+    (tmp_path / "zoo" / "shared" / "science").mkdir(parents=True)
+    with pytest.raises(CopamergeError) as refused:
+        train_suite(order_of(tiny_llava, tmp_path / "zoo", *tasks))
+    assert len(refused.value.problems) == 2
+    assert "'ocr': its train split has no samples" in refused.value.problems[0]
+    assert "science: already exists and has no train.json" in refused.value.problems[1]
+    assert not (tmp_path / "zoo" / "shared" / "vqa").exists()
+
+
+def test_an_adapter_that_was_removed_is_trained_anew_into_the_zoo(tiny_llama, tmp_path):
+    tasks = [task(name, TEXT_ONLY, template="chat") for name in ("letters", "words")]
+    train_suite(order_of(tiny_llama, tmp_path, *tasks))
+    shutil.rmtree(tmp_path / "shared" / "words")
+    again = QUICK.model_copy(update={"rank": 4})
+    train_suite(order_of(tiny_llama, tmp_path, tasks[1], recipe=again))
+    assert len(open_zoo(tmp_path).adapters("shared")) == 2
 
 
 def test_a_task_without_train_samples_and_a_base_that_is_none(tiny_llava, tmp_path):

@@ -187,3 +187,43 @@ def task(name, samples, *, template="vicuna_v1", frame="crop", seen=True):
 
 def suite(*tasks):
     return Suite("tiny", tuple(tasks))
+
+
+def save_llava_next(folder, tokenizer):
+    """A model whose pictures become unlike numbers of tokens: they are cut into tiles."""
+    from transformers import (
+        LlavaNextConfig,
+        LlavaNextForConditionalGeneration,
+        LlavaNextImageProcessorPil,
+        LlavaNextProcessor,
+    )
+
+    from copamerge.suites.mini.draw import PATCH, SIDE
+    from copamerge.training.mini.model import Size, build_config
+
+    small = build_config(tokenizer, Size(16, 1, 16, 2, 2))
+    small.text_config.max_position_embeddings = 2048
+    grid = [[SIDE, 2 * SIDE], [2 * SIDE, SIDE], [2 * SIDE, 2 * SIDE]]
+    config = LlavaNextConfig(
+        vision_config=small.vision_config,
+        text_config=small.text_config,
+        image_token_index=small.image_token_index,
+        image_grid_pinpoints=grid,
+        vision_feature_layer=-1,
+        image_seq_length=(SIDE // PATCH) ** 2,
+    )
+    images = LlavaNextImageProcessorPil(
+        size={"shortest_edge": SIDE},
+        crop_size={"height": SIDE, "width": SIDE},
+        image_grid_pinpoints=grid,
+    )
+    processor = LlavaNextProcessor(
+        image_processor=images,
+        tokenizer=tokenizer,
+        patch_size=PATCH,
+        vision_feature_select_strategy="default",
+        chat_template=tokenizer.chat_template,
+        image_token="<image>",
+        num_additional_image_tokens=1,
+    )
+    return _save(LlavaNextForConditionalGeneration, config, folder, processor, tokenizer)

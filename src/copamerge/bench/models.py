@@ -82,14 +82,12 @@ class Generator:
         return read_by(self.processor, samples, asking)
 
 
-def load_base(folder: Path) -> Generator:
-    """A base in the LLaVA form, any other image-text model, or else a causal language model.
-
-    On the GPU where there is one, else in float32 on the CPU.
+def sees(folder: Path) -> bool:
+    """Whether the base in this folder reads pictures.
 
     Raises:
-        SuiteError: transformers cannot load the folder.
-        CopamergeError: transformers or peft is not installed.
+        SuiteError: transformers cannot read its config.
+        CopamergeError: transformers is not installed.
     """
     transformers = imported("transformers")
     check_model_folder(folder)
@@ -99,7 +97,19 @@ def load_base(folder: Path) -> Generator:
     except Exception as error:  # whatever a damaged file makes transformers raise
         first = (str(error).strip() or repr(error)).splitlines()[0]
         raise SuiteError(f"{folder}: transformers cannot load this: {first}") from None
-    if type(config) in transformers.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
+    return type(config) in transformers.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
+
+
+def load_base(folder: Path) -> Generator:
+    """A base in the LLaVA form, any other image-text model, or else a causal language model.
+
+    On the GPU where there is one, else in float32 on the CPU.
+
+    Raises:
+        SuiteError: transformers cannot load the folder.
+        CopamergeError: transformers or peft is not installed.
+    """
+    if sees(folder):
         model, processor = loaded(
             folder,
             "AutoModelForImageTextToText",

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from copamerge.bench.checking import check_eyes, unusable
 from copamerge.bench.executors import Executor, executor_for
 from copamerge.bench.record import check_out
 from copamerge.bench.setting import Setting, Tell
@@ -107,6 +108,8 @@ def planned(out: Path, specs: Sequence[ModelSpec] | None, wanted: Wanted) -> Ite
         base = wanted.base or (opened.base if opened is not None else Path())
         if wanted.base is None and not base.is_dir():
             raise SuiteError(f"{base}: this zoo has no base model; give one by --base")
+        if wanted.base is not None and wanted.executor is None and chosen.answers == "text":
+            check_eyes(base, asked, wanted.split, items)
         batch = wanted.batch or default_batch(base)
         setting = Setting(
             out=out,
@@ -174,7 +177,8 @@ def _checked(
             "one GPU"
         )
     if not problems:
-        problems += _uncounted(asked, wanted.split, items)
+        found = [problem for task in asked for problem in unusable(task, wanted.split, items)]
+        problems += dict.fromkeys(found)
     if problems:
         raise SuiteError(problems)
     return asked, listed
@@ -191,14 +195,3 @@ def _opened(wanted: Wanted, suite: Suite, specs: Sequence[ModelSpec] | None) -> 
     if not needed and not any(x.is_made and x.inputs is None for x in specs or ()):
         return None
     return wanted.zoo if isinstance(wanted.zoo, Zoo) else open_zoo(wanted.zoo)
-
-
-def _uncounted(tasks: Sequence[Task], split: Split, items: int | None) -> list[str]:
-    """What is wrong with the tasks' data, before any model is made."""
-    problems = []
-    for task in tasks:
-        try:
-            task.count(split, items)
-        except CopamergeError as error:
-            problems += error.problems
-    return list(dict.fromkeys(problems))

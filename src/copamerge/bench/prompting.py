@@ -52,6 +52,9 @@ def prompt(processor: Any, sample: Sample, asking: Asking) -> str:
     if asking.template == "vicuna_v1":
         token = getattr(processor, "image_token", IMAGE)
         return vicuna_prompt(sample.question, len(sample.images), token)
+    if asking.template == "none":
+        token = getattr(processor, "image_token", IMAGE)
+        return f"{token}\n" * len(sample.images) + sample.question
     pictures = [{"type": "image"}] * len(sample.images)
     content = [*pictures, {"type": "text", "text": sample.question}]
     text = processor.apply_chat_template(
@@ -106,9 +109,19 @@ def texts_read_by(
         if not _crops(processor.image_processor):
             found = [cropped(image) for image in found]
     pictures = [Image.fromarray(image) for image in found]
-    return processor(
-        text=list(texts), images=pictures or None, padding=True, return_tensors="pt", **more
-    )
+    try:
+        return processor(
+            text=list(texts), images=pictures or None, padding=True, return_tensors="pt", **more
+        )
+    except (ValueError, TypeError, IndexError) as error:
+        many = next((sample for sample in samples if len(sample.images) > 1), None)
+        if many is None:
+            raise
+        first = (str(error).strip() or repr(error)).splitlines()[0]
+        raise SuiteError(
+            f"sample {many.id!r} has {len(many.images)} images, which the processor of this base "
+            f"does not take: {first}; give a base that reads several"
+        ) from None
 
 
 def padded(

@@ -55,6 +55,7 @@ def run() -> None:
         demo,
         evaluate,
         family,
+        harness,
         inspect,
         learn,
         merge,

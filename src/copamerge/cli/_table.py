@@ -11,6 +11,7 @@ from copamerge.cli._show import shown_bytes
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from copamerge.bench.bridges.running import Evaluated
     from copamerge.bench.estimate import Estimate
     from copamerge.bench.record import Run
 
@@ -165,6 +166,25 @@ def show_cost(cost: "Estimate") -> None:
             "two: no answers of this base are there to measure by"
         )
     typer.echo("\n" + "\n".join(lines))
+
+
+def show_harness(found: "Evaluated") -> None:
+    """A line for each number, a column for each model."""
+    cells = {(row.task, row.metric, row.filter, row.model): row for row in found.rows}
+    models = list(dict.fromkeys(row.model for row in found.rows))
+    table = _table("task")
+    table.add_column("metric")
+    table.add_column("filter")
+    for model in models:
+        table.add_column(model, justify="right")
+    for key in dict.fromkeys((row.task, row.metric, row.filter) for row in found.rows):
+        shown = []
+        for model in models:
+            row = cells.get((*key, model))
+            error = "" if row is None or row.stderr is None else f" ± {row.stderr:.4f}"
+            shown.append("-" if row is None else f"{row.value:.4f}{error}")
+        table.add_row(*key, *shown)
+    _print(table)
 
 
 def _gpu() -> str:

@@ -15,7 +15,8 @@ from copamerge.errors import CopamergeError, SuiteError
 
 if TYPE_CHECKING:
     from copamerge.suites import Task
-    from copamerge.training.suite.jobs import Init, Order, Trained
+    from copamerge.training.suite.jobs import Init, Order
+    from copamerge.training.suite.record import Trained
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,8 @@ def train_zoo(asked: Asked, quiet: bool) -> None:
 
 def _train(asked: Asked, quiet: bool, first: bool) -> bool:
     """Whether all samples could be trained on, but for those that are too long."""
-    from copamerge.training.suite.jobs import is_incomplete, notes, train_suite
+    from copamerge.training.suite.jobs import train_suite
+    from copamerge.training.suite.record import is_incomplete, notes
 
     order = _order(asked)
     with LateBar(quiet, "loading") as bar:

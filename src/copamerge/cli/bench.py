@@ -32,7 +32,10 @@ if TYPE_CHECKING:
 
 @app.command()
 def bench(
-    suite: Annotated[str, typer.Argument(help="What is asked: mini.")],
+    suite: Annotated[
+        str,
+        typer.Argument(help="mini, mm-mergebench, mm-general, clip8, or a file (.yaml, .jsonl)."),
+    ],
     out: Annotated[
         Path, typer.Option("--out", "-o", help="Folder of the run; a killed run goes on.")
     ],

@@ -12,7 +12,7 @@ from copamerge.cli._table import names_of
 from copamerge.errors import SuiteError, did_you_mean
 
 if TYPE_CHECKING:
-    from copamerge.suites import Looking, Split, TaskCheck
+    from copamerge.suites import Looking, Split, Task, TaskCheck
 
 SPLITS: "tuple[Split, ...]" = ("test", "validation", "train")
 
@@ -66,6 +66,8 @@ def check(
             typer.echo(f"suite {suite!r}: its samples are made by code; there is nothing to check")
         return
     found = check_suite(suite, root, names_of(tasks), looking)
+    if suite_named(suite, root).file is not None:
+        found = tuple(_scorable(one, suite_named(suite, root).by_name[one.task]) for one in found)
     if as_json:
         import json
 
@@ -74,6 +76,17 @@ def check(
         _show(found, looking)
     if any(one.problems for one in found):
         raise typer.Exit(2)
+
+
+def _scorable(one: "TaskCheck", task: "Task") -> "TaskCheck":
+    """With what the metric, which a suite file names, cannot use of the references."""
+    from dataclasses import replace
+
+    from copamerge.bench.checking import unusable
+
+    there = [split for split, count in one.counts.items() if count]
+    found = [problem for split in there for problem in unusable(task, split, None)]
+    return replace(one, problems=(*one.problems, *dict.fromkeys(found)))
 
 
 def _looking(splits: str | None, images: str, opened: bool) -> "Looking":
@@ -113,8 +126,9 @@ def _show(found: "tuple[TaskCheck, ...]", looking: "Looking") -> None:
     for title in (*looking.splits, "pictures", "problems"):
         table.add_column(title, justify="right")
     for one in found:
-        counts = [one.counts.get(split) for split in looking.splits]
-        cells = ["unusable" if count is None else f"{count:,}" for count in counts]
+        cells = ["unusable" if n is None else f"{n:,}" for n in one.counts.values()]
+        by_split = dict(zip(one.counts, cells, strict=True))
+        cells = [by_split.get(split, "-") for split in looking.splits]
         table.add_row(one.task, *cells, f"{one.images:,}", str(len(one.problems) or ""))
     console = Console(highlight=False, markup=False, emoji=False)
     wide = console.measure(table, options=console.options.update(max_width=10_000)).maximum

@@ -49,7 +49,7 @@ def evaluate(
             help="A family; each task is asked of the member with its name, others are left out."
         ),
     ] = None,
-    suite: Annotated[str, typer.Option(help="What is asked.")] = "mini",
+    suite: Annotated[str, typer.Option(help="A suite, or its file: .yaml or .jsonl.")] = "mini",
     data: Data = None,
     base: Annotated[
         Path | None,
@@ -137,7 +137,7 @@ def _checked(
     for check in (
         lambda: suite_named(*suite).pick(names_of(tasks)),
         lambda: split_named(split),
-        lambda: specs.extend(_specs(adapters) if adapters or not families else []),
+        lambda: specs.extend(specs_of(adapters) if adapters or not families else []),
         lambda: opened.extend(_opened(families, suite)),
     ):
         try:
@@ -205,7 +205,7 @@ def _members(
     return specs
 
 
-def _specs(adapters: list[str]) -> "list[ModelSpec]":
+def specs_of(adapters: list[str]) -> "list[ModelSpec]":
     """One row for each adapter, by the shortest names that tell them apart.
 
     Raises:

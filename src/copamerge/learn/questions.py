@@ -1,6 +1,5 @@
 """What is learnt from: samples of a suite, or a user's lines of prompt, answer and image."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -9,9 +8,8 @@ from typing import Any
 from copamerge.bench.units import canonical, sha256
 from copamerge.errors import SuiteError, did_you_mean
 from copamerge.suites import Asking, Picture, Sample, Split, suite_named
-from copamerge.suites.pictures import PictureError, pixels
-
-FIELDS = ("prompt", "answer", "image")
+from copamerge.suites.lines import read_lines
+from copamerge.suites.pictures import pixels
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +70,7 @@ def of_suite(
     found = [
         Questions(
             task.name,
-            tuple(task.samples(chosen, items, seed)),
+            tuple(task.samples(chosen, task.count(chosen, items), seed)),
             task.asking,
             task.metric,
             {"suite": suite, "task": task.name, "split": chosen, "items": items, "seed": seed},
@@ -85,9 +83,7 @@ def of_suite(
 def read_questions(
     path: Path, *, answers: bool, max_new_tokens: int = 32, metric: str = "exact_upper"
 ) -> Questions:
-    """One JSON object a line: `prompt`, `answer` (where `answers` asks for it) and maybe `image`.
-
-    Paths of images are relative to the file's folder. Blank lines are passed over.
+    """The lines of a file, as `copamerge.suites.lines` reads them, their pictures opened.
 
     Raises:
         SuiteError: every line that is malformed, by its number.
@@ -99,65 +95,8 @@ def read_questions(
         raise SuiteError(f"metric {metric!r}: there is none of that name{hint}")
     if max_new_tokens < 1:
         raise SuiteError(f"max_new_tokens: {max_new_tokens}; at least 1 is needed")
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except OSError as error:
-        raise SuiteError(f"{path}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise SuiteError(f"{path}: not a text file; give lines of JSON") from None
-    problems: list[str] = []
-    samples = []
-    for number, line in enumerate(lines, 1):
-        if line.strip():
-            sample = _sample(path, number, line, answers, problems)
-            if sample is not None:
-                samples.append(sample)
-    if not samples and not problems:
-        problems.append(f"{path}: holds no lines; give one JSON object a line")
-    if problems:
-        raise SuiteError(problems)
-    return Questions(str(path), tuple(samples), Asking(max_new_tokens), metric, {"file": str(path)})
-
-
-def _sample(
-    path: Path, number: int, line: str, answers: bool, problems: list[str]
-) -> Sample | None:
-    place = f"{path}, line {number}"
-    try:
-        content = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        problems.append(f"{place}: not valid JSON ({str(error)[:100]})")
-        return None
-    if not isinstance(content, dict):
-        problems.append(f'{place}: expected an object such as {{"prompt": ..., "answer": ...}}')
-        return None
-    before = len(problems)
-    problems += [
-        f"{place}: unknown key {key!r}{did_you_mean(key, FIELDS)}"
-        for key in content
-        if key not in FIELDS
-    ]
-    for key in ("prompt", "answer") if answers else ("prompt",):
-        if key not in content:
-            problems.append(f"{place}: no {key!r}")
-    for key in FIELDS:
-        value = content.get(key)
-        wanted = key == "prompt" or (key == "answer" and answers)
-        if key in content and not (isinstance(value, str) and value.strip()):
-            if value is None and not wanted:
-                continue
-            problems.append(f"{place}: {key!r} must be a text that is not empty (got {value!r})")
-    if len(problems) > before:
-        return None
-    images: tuple[Picture, ...] = ()
-    if content.get("image"):
-        try:
-            images = (pixels(path.parent / content["image"]),)
-        except PictureError as error:
-            problems += [f"{place}: {problem}" for problem in error.problems]
-            return None
-    answer = content.get("answer")
-    return Sample(f"{path.stem}/{number}", images, content["prompt"], (answer,) if answer else ())
+    samples = read_lines(path, answers=answers, opened=True)
+    return Questions(str(path), samples, Asking(max_new_tokens), metric, {"file": str(path)})
 
 
 def _picture_digest(picture: Picture) -> list[Any]:

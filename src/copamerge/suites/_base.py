@@ -17,9 +17,9 @@ Image = UInt8[np.ndarray, "height width 3"]
 Picture = Image | Path | Callable[[], Image]
 """Pixels, or where they are read from when the sample is asked: see `copamerge.suites.pictures`."""
 
-Template = Literal["chat", "vicuna_v1"]
+Template = Literal["chat", "vicuna_v1", "none"]
 """`chat`: the model's own chat template. `vicuna_v1`: LLaVA-1.5's prompt with its system sentence,
-which the chat template of the converted checkpoints leaves out."""
+which the chat template of the converted checkpoints leaves out. `none`: what the sample says."""
 Frame = Literal["processor", "pad", "crop"]
 """What becomes of a picture that is no square. `processor`: what the model's own processor does.
 `pad`: bars in the processor's mean colour make it one. `crop`: only its middle is seen."""

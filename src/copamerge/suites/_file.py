@@ -12,7 +12,7 @@ from copamerge.errors import SuiteError, did_you_mean
 
 Model = TypeVar("Model", bound=BaseModel)
 
-ENDINGS = (".yaml", ".yml")
+ENDINGS = (".yaml", ".yml", ".jsonl")
 
 EXPECTED = {
     "string_": "a text",

@@ -47,18 +47,24 @@ def _mm_general(data: Path | None) -> Suite:
     return mm_general(data)
 
 
+def _custom(path: Path, content: Mapping[str, Any], data: Path | None) -> Suite:
+    from copamerge.suites.custom import custom_suite
+
+    return custom_suite(path, content, data)
+
+
 SUITES: dict[str, Opener] = {
     "mini": _mini,
     "mm-mergebench": _mm_mergebench,
     "mm-general": _mm_general,
     "clip8": _clip8,
 }
-FILE_SUITES: dict[str, FileOpener] = {"images": _images}
+FILE_SUITES: dict[str, FileOpener] = {"images": _images, "custom": _custom}
 """What `suite:` in a suite file may say."""
 
 
 def suite_named(name: str, data: Path | None = None) -> Suite:
-    """The suite of this name, or that the YAML file at this path describes.
+    """The suite of this name, or of the file at this path: YAML, or `.jsonl` with one task's lines.
 
     `data` is the folder its data lie in.
 
@@ -71,16 +77,25 @@ def suite_named(name: str, data: Path | None = None) -> Suite:
         return _known(SUITES[name], data)
     if is_suite_file(name):
         path = Path(name).absolute()
+        if path.suffix.lower() == ".jsonl":
+            return _of_lines(path, data)
         return _described(path, text_of(path), data)
     raise SuiteError(
         f"suite {name!r}: there is none of that name{did_you_mean(name, SUITES)} "
-        "(the path of a suite file ends in .yaml)"
+        "(the path of a suite file ends in .yaml or .jsonl)"
     )
 
 
 @lru_cache(maxsize=16)
 def _known(opener: Opener, data: Path | None) -> Suite:
     return opener(data)
+
+
+@lru_cache(maxsize=16)
+def _of_lines(path: Path, data: Path | None) -> Suite:
+    from copamerge.suites.custom import lines_suite
+
+    return lines_suite(path, data)
 
 
 @lru_cache(maxsize=16)

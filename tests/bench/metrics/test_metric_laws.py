@@ -29,7 +29,7 @@ TRUE_BOX = st.tuples(*[st.integers(0, 49)] * 2, *[st.integers(50, 100)] * 2).map
 LETTER = st.sampled_from("ABCDE")
 SAID = st.sampled_from(["{}", "{}.", "({})", "{}. elk", "The answer is {}.", "the answer is {}"])
 WORD = st.sampled_from(["Yes", "hip", "Whippet", "Unanswerable", "straße", "2.0"])
-
+NUMBER = st.integers(-999, 999_999).map("{:,}".format)
 YES_NO = st.sampled_from(
     ["Yes", "no", "NO", "No, there is not.", "", "not", "nothing", "yes and no"]
 )
@@ -83,6 +83,10 @@ SETS = {
     "mmbench_circular": together(
         st.integers(1, 4), LETTERS, LETTER.map(lambda letter: [letter]), st.just(None)
     ),
+    "exact": one_by_one(WORD | TEXT, st.lists(WORD, min_size=1, max_size=2)),
+    "contains": one_by_one(WORD | TEXT | CAPTION, st.lists(WORD, min_size=1, max_size=2)),
+    "number": one_by_one(NUMBER | TEXT | CAPTION, st.lists(NUMBER, min_size=1, max_size=2)),
+    "f1": one_by_one(CAPTION | TEXT, st.lists(CAPTION.map("cat {}".format), min_size=1)),
 }
 # Without a picture of a perception subtask there are no points.
 PERCEIVED = [("yes", ["Yes"], Place("OCR", "a")), ("yes", ["No"], Place("OCR", "a"))]
@@ -98,6 +102,10 @@ GOOD = {
     "pope": ("yes", ["yes"]),
     "mme": ("yes", ["Yes"]),
     "mmbench_circular": ("B", ["B"]),
+    "exact": ("yes", ["yes"]),
+    "contains": ("oh yes", ["Yes"]),
+    "number": ("that is 7", ["7"]),
+    "f1": ("a red cat", ["the red cat"]),
 }
 PLACES = {
     "pope": [Place("random")] * 2,
@@ -357,3 +365,12 @@ def test_unusable_references_are_refused_with_their_item(name, references, mode)
 
     with pytest.raises(CopamergeError, match=f"metric {name}, item 1: "):
         placed_points(METRICS[name], [answer] * 2, [good, references], mode)
+
+
+@pytest.mark.parametrize("name, references", BAD_REFERENCES)
+def test_unusable_references_are_refused_before_there_are_answers(name, references):
+    metric, good = METRICS[name], GOOD[name][1]
+
+    with pytest.raises(CopamergeError, match=f"metric {name}, item 1: "):
+        metric.check([good, references], PLACES.get(name))
+    metric.check([good, good], PLACES.get(name))

@@ -78,6 +78,10 @@ def test_quirk(metric, answer, reference, official, corrected):
     assert METRICS[metric].points(answers, references, "corrected", places) == corrected
 
 
+# For tasks of one's own: nobody has released a script for them.
+OWN = {"exact", "contains", "number", "f1"}
+
+
 def test_the_names_are_the_quirks():
     assert len({row[0] for row in QUIRKS}) == len(QUIRKS)
-    assert {row[1] for row in QUIRKS} == set(METRICS) - {"caption6", "caption7"}
+    assert {row[1] for row in QUIRKS} == set(METRICS) - {"caption6", "caption7"} - OWN

@@ -13,6 +13,10 @@
 | `mme` | MME: up to 2000 points; needs places |
 | `mmbench_circular` | MMBench, by a local match instead of its server; needs places |
 | `top1` | the eight vision tasks: labels, best first |
+| `exact` | none: for tasks of one's own |
+| `contains` | none: for tasks of one's own |
+| `number` | none: for tasks of one's own |
+| `f1` | none: for tasks of one's own |
 """
 
 from collections.abc import Mapping
@@ -25,6 +29,8 @@ from copamerge.bench.metrics.exact import EXACT_LOWER_UNANSWERABLE, EXACT_UPPER
 from copamerge.bench.metrics.grounding import GROUNDING
 from copamerge.bench.metrics.mmbench import MMBENCH_CIRCULAR, MmbenchCircular
 from copamerge.bench.metrics.mme import MME, Mme
+from copamerge.bench.metrics.overlap import F1
+from copamerge.bench.metrics.plain import CONTAINS, EXACT, NUMBER
 from copamerge.bench.metrics.pope import POPE, Pope
 from copamerge.bench.metrics.science import SCIENCE
 from copamerge.bench.metrics.substring import TWO_WAY_SUBSTRING
@@ -60,6 +66,10 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             MME,
             MMBENCH_CIRCULAR,
             TOP1,
+            EXACT,
+            CONTAINS,
+            NUMBER,
+            F1,
         )
     }
 )

@@ -84,6 +84,15 @@ class Metric(ABC):
         """An answer that is wrong in both modes: what a sample counts as that was never asked."""
         return "\N{REPLACEMENT CHARACTER}"
 
+    def check(self, references: References, places: Places | None = None) -> None:
+        """Refuse references that could not be used, before there are answers to be judged by them.
+
+        Raises:
+            CopamergeError: as `statistics`.
+        """
+        # Not `wrong`, which some metrics can tell by good references only.
+        self.statistics([""] * len(references), references, "corrected", places)
+
     @final
     def points(
         self,

@@ -5,6 +5,7 @@ scorers give one by one. Its `COCOEvalCap.evaluate` is not used: it also wants S
 be downloaded and is then thrown away.
 """
 
+import re
 from functools import lru_cache
 from itertools import chain, islice
 from typing import ClassVar, final
@@ -62,6 +63,13 @@ class Caption7(Metric):
         statistics = _statistics(self.name, (tuple(given), tuple(map(tuple, references))))
         # The cache keeps its own.
         return np.array(statistics)
+
+    def check(self, references: References, places: Places | None = None) -> None:
+        """Which items have no word at all, and whether Java starts: METEOR would take minutes."""
+        checked(self.name, [""] * len(references), references, "corrected")
+        words = [[" ".join(re.findall(r"\w", text)) for text in each] for each in references]
+        with_a_word(self.name, references, words)
+        ptb_words(self.name, ["a word"])
 
     def combine(self, mean: Float64[np.ndarray, "*many 36"]) -> Float64[np.ndarray, "*many"]:
         return np.asarray(self.numbers(mean).mean(axis=-1))

@@ -37,6 +37,16 @@ class Ways:
     """Processes that read pictures, for each device; None: 4 beside a GPU, else none."""
     save_every: int = 100
     """Steps between checkpoints."""
+    bfloat16: bool | None = None
+    """Whether the base is held, and products are taken, in bfloat16; None: on a GPU that can."""
+    recompute: bool | None = None
+    """Whether activations are computed again for the gradient, not kept; None: on a GPU."""
+
+    @property
+    def in_bfloat16(self) -> bool:
+        if self.bfloat16 is not None:
+            return self.bfloat16
+        return torch.cuda.is_available() and torch.cuda.is_bf16_supported()
 
 
 class Division(NamedTuple):
@@ -175,6 +185,7 @@ def fit(
     """
     shares = division(recipe.batch, ways.per_device, here.world)
     gpu = torch.cuda.is_available()
+    recompute = gpu if ways.recompute is None else ways.recompute
     workers = (4 if gpu else 0) if ways.workers is None else ways.workers
     checkpoint = here.said_by_first(lambda: last_checkpoint(work))
     arguments = TrainingArguments(
@@ -195,10 +206,10 @@ def fit(
         save_total_limit=1,
         seed=seed,
         data_seed=seed,
-        bf16=gpu,
+        bf16=ways.in_bfloat16,
         use_cpu=not gpu,
-        gradient_checkpointing=gpu,
-        gradient_checkpointing_kwargs={"use_reentrant": False} if gpu else None,
+        gradient_checkpointing=recompute,
+        gradient_checkpointing_kwargs={"use_reentrant": False} if recompute else None,
         ddp_find_unused_parameters=here.world > 1 and sometimes_unused,
         label_names=["labels"],
         report_to="none",

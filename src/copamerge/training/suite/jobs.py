@@ -15,29 +15,35 @@ import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 
-from copamerge._version import __version__
 from copamerge.bench.loading import without_noise
 from copamerge.bench.units import base_digest
-from copamerge.bench.zoo import BASE, MANIFEST, MTL, renew_manifest, write_manifest
-from copamerge.errors import OutputError, SuiteError, first_few
-from copamerge.io._atomic import whole_folder
+from copamerge.bench.zoo import BASE, MTL
+from copamerge.errors import CopamergeError, OutputError, SuiteError
 from copamerge.suites import Frame, Suite, Task
 from copamerge.training.suite.base import adapted, in_full, open_base, targets
 from copamerge.training.suite.fit import Division, Fitted, Ways, division, fit
 from copamerge.training.suite.ranks import Ranks, is_sharded, ranks
 from copamerge.training.suite.recipe import TrainRecipe
+from copamerge.training.suite.record import (
+    ASKED,
+    Trained,
+    device,
+    found_at,
+    read_record,
+    versions,
+    work_of,
+    write_adapter,
+    write_zoo,
+)
 from copamerge.training.suite.rows import Checked, Collator, Rows, Source, Survey
 
-RECORD = "train.json"
-SURVEY, ASKED = "survey.json", "asked.json"
-"""In the hidden folder: what was found out about the samples, and what is being trained."""
-LIBRARIES = ("torch", "transformers", "peft", "accelerate", "tokenizers", "pillow")
+SURVEY = "survey.json"
+"""In the hidden folder: what was found out about the samples."""
 
 Init = Literal["shared", "own"]
 """Whether the adapters of a set start from the same A or each from its own."""
@@ -67,19 +73,6 @@ class Order:
         return self.out / (self.set_name or self.init)
 
 
-@dataclass(frozen=True)
-class Trained:
-    """An adapter on disk, with its train.json."""
-
-    path: Path
-    record: Mapping[str, Any]
-    is_new: bool
-
-    @property
-    def skipped(self) -> list[Mapping[str, Any]]:
-        return list(self.record["skipped"])
-
-
 def train_suite(order: Order, tell: Tell = lambda *_: None) -> list[Trained]:
     """One adapter after another; those that are there already are left as they are.
 
@@ -94,25 +87,59 @@ def train_suite(order: Order, tell: Tell = lambda *_: None) -> list[Trained]:
     here = ranks()
     division(order.recipe.batch, order.ways.per_device, here.world)
     frame = _checked(order)
-    digest = here.said_by_first(lambda: base_digest(order.base))
+    parts = here.said_by_first(lambda: _planned(order, frame))
     trained = []
-    for folder, tasks, init_seed, seed in _parts(order):
-        made_by = here.said_by_first(
-            lambda tasks=tasks, i=init_seed, s=seed: _made_by(order, tasks, frame, digest, i, s)  # type: ignore[misc]
-        )
-        there = here.said_by_first(lambda f=folder, m=made_by: _already(f, m))  # type: ignore[misc]
-        if there is None:
-            _train(order, folder, tasks, frame, made_by, here, tell)
+    for folder, tasks, made_by, record in parts:
+        if record is None:
+            named = tuple(order.suite.by_name[name] for name in tasks)
+            _train(order, folder, named, frame, made_by, here, tell)
             # The Trainer refers to itself; until it is collected, its model stays in memory.
             gc.collect()
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
-            there = here.said_by_first(lambda f=folder: _read(f))  # type: ignore[misc]
-            trained.append(Trained(folder, there, is_new=True))
+            made = here.said_by_first(lambda f=folder: read_record(f))  # type: ignore[misc]
+            trained.append(Trained(folder, made, is_new=True))
         else:
-            trained.append(Trained(folder, there, is_new=False))
-    here.said_by_first(lambda: _manifest(order))
+            trained.append(Trained(folder, record, is_new=False))
+    script = f"copamerge train --suite {order.suite.name}"
+    here.said_by_first(lambda: write_zoo(order.out, script))
     return trained
+
+
+class _Part(NamedTuple):
+    """An adapter to be trained, or one that is there already."""
+
+    folder: Path
+    tasks: tuple[str, ...]
+    made_by: dict[str, Any]
+    record: dict[str, Any] | None
+
+
+def _planned(order: Order, frame: Frame) -> list[_Part]:
+    """All parts of an order, looked up before the first is begun.
+
+    Raises:
+        CopamergeError: no base, no data, and what is there that is something else; all of it.
+    """
+    problems: list[CopamergeError] = []
+    digest = ""
+    try:
+        digest = base_digest(order.base)
+    except CopamergeError as error:
+        problems.append(error)
+    parts = []
+    for folder, tasks, init_seed, seed in _parts(order):
+        try:
+            made_by = _made_by(order, tasks, frame, digest, init_seed, seed)
+            there = found_at(folder, made_by) if digest else None
+            parts.append(_Part(folder, tuple(task.name for task in tasks), made_by, there))
+        except CopamergeError as error:
+            problems.append(error)
+    if len(problems) == 1:
+        raise problems[0]
+    if problems:
+        raise CopamergeError(dict.fromkeys(line for one in problems for line in one.problems))
+    return parts
 
 
 def _parts(order: Order) -> list[tuple[Path, tuple[Task, ...], int, int]]:
@@ -187,63 +214,9 @@ def _made_by(
         "recipe": order.recipe.model_dump(mode="json"),
         "frame": frame,
         "templates": {task.name: task.asking.template for task in tasks},
-        "init": order.init,
         "init_seed": init_seed,
         "seed": seed,
     }
-
-
-def _already(folder: Path, made_by: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The record of an adapter that is there; None where there is none.
-
-    Raises:
-        OutputError: something else is there, or was begun there.
-    """
-    if folder.exists():
-        if not (folder / RECORD).is_file():
-            raise OutputError(f"{folder}: already exists and has no {RECORD}; choose another zoo")
-        record = _read(folder)
-        if record.get("made_by") != made_by:
-            raise OutputError(
-                f"{folder}: was trained with other settings ({_differing(record, made_by)}); "
-                "choose another zoo or --set-name, or remove it"
-            )
-        return record
-    asked = _work(folder) / ASKED
-    if asked.is_file():
-        begun = json.loads(asked.read_text(encoding="utf-8"))
-        if begun != made_by:
-            raise OutputError(
-                f"{asked.parent}: a training with other settings was interrupted here "
-                f"({_differing({'made_by': begun}, made_by)}); go on with those, or remove the "
-                "folder"
-            )
-    return None
-
-
-def _differing(record: Mapping[str, Any], made_by: Mapping[str, Any]) -> str:
-    found = record.get("made_by")
-    found = found if isinstance(found, dict) else {}
-    names = []
-    for key, value in made_by.items():
-        other = found.get(key)
-        if key == "recipe" and isinstance(other, dict):
-            names += [name for name in value if other.get(name) != value[name]]
-        elif other != value:
-            names.append(key)
-    return ", ".join(names) or "another kind of training"
-
-
-def _read(folder: Path) -> dict[str, Any]:
-    """
-    Raises:
-        OutputError: a record that is no JSON.
-    """
-    try:
-        content = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        raise OutputError(f"{folder / RECORD}: damaged; remove the folder to train anew") from None
-    return dict(content)
 
 
 def _train(
@@ -257,11 +230,11 @@ def _train(
 ) -> None:
     started = time.monotonic()
     name = folder.name
-    work = _work(folder)
-    gpu = torch.cuda.is_available()
+    work = work_of(folder)
     # FSDP flattens trained and frozen tensors together, which have to be of one type.
     fsdp = os.environ.get("ACCELERATE_USE_FSDP", "false").lower() in ("true", "1")
-    base = open_base(order.base, tasks, torch.bfloat16 if gpu and not fsdp else torch.float32)
+    low = order.ways.in_bfloat16
+    base = open_base(order.base, tasks, torch.bfloat16 if low and not fsdp else torch.float32)
     source = Source(
         base.reader, tasks, frame, order.recipe.max_length, order.recipe.seed, order.items
     )
@@ -296,12 +269,12 @@ def _train(
                         "loss": fitted.losses[-1][1] if fitted.losses else None,
                     }
                 ],
-                "versions": _versions(),
+                "versions": versions(),
                 **_outcome(order, base.reader, source, survey, fitted, here),
                 "adapted": pattern,
                 "trained_in_full": [whole] if whole else [],
             }
-            _write(model, fitted, folder, str(order.base), record)
+            write_adapter(model, fitted.state, folder, str(order.base), record)
             shutil.rmtree(work, ignore_errors=True)
 
 
@@ -351,7 +324,7 @@ def _outcome(
         "repeated": _repeated(len(survey.used), shares),
         "steps": fitted.steps,
         "batch": {**shares._asdict(), "together": order.recipe.batch},
-        "device": _device(),
+        "device": device(order.ways.in_bfloat16),
         "losses": [list(pair) for pair in fitted.losses],
         "example": _example(reader, source, survey),
     }
@@ -375,67 +348,3 @@ def _example(reader: Any, source: Source, survey: Survey) -> dict[str, str]:
         "text": "".join(piece.text for piece in pieces),
         "learned": "".join(piece.text for piece in pieces if piece.learned),
     }
-
-
-def _device() -> str:
-    if torch.cuda.is_available():
-        return f"{torch.cuda.get_device_name()}, bfloat16"
-    return "cpu, float32"
-
-
-def _versions() -> dict[str, str]:
-    found = {"copamerge": __version__}
-    for name in LIBRARIES:
-        try:
-            found[name] = version(name).split("+")[0]
-        except PackageNotFoundError:
-            continue
-    return found
-
-
-def _write(model: Any, fitted: Fitted, folder: Path, base: str, record: Mapping[str, Any]) -> None:
-    model.peft_config["default"].base_model_name_or_path = base
-    with whole_folder(folder) as temporary:
-        # Without this PEFT asks the Hub for the base, to see whether its vocabulary grew.
-        model.save_pretrained(temporary, state_dict=fitted.state, save_embedding_layers=False)
-        (temporary / "README.md").unlink(missing_ok=True)
-        (temporary / RECORD).write_text(
-            json.dumps(record, indent=2, allow_nan=False) + "\n", encoding="utf-8"
-        )
-
-
-def _manifest(order: Order) -> None:
-    """Of all that is in the zoo now, kept from before and added.
-
-    Raises:
-        SuiteError: a file of the old manifest was changed or is gone.
-    """
-    if (order.out / MANIFEST).is_file():
-        renew_manifest(order.out)
-    else:
-        write_manifest(order.out, script=f"copamerge train --suite {order.suite.name}")
-
-
-def _work(folder: Path) -> Path:
-    """Where checkpoints of the run that makes a folder are kept until it is done."""
-    return folder.with_name(f".{folder.name}.training")
-
-
-def notes(trained: Sequence[Trained]) -> list[str]:
-    """A line for each sample that was left out, the first few by name, and their number."""
-    lines = []
-    for one in trained:
-        each = [f"{x['task']} {x['id']}: {x['reason']}" for x in one.skipped]
-        if each:
-            total = sum(count["samples"] for count in one.record["counts"].values())
-            lines += first_few(each, str(one.path.name), "more samples left out")
-            lines.append(
-                f"{one.path}: {len(each)} of {total} train samples were left out; train.json "
-                "names them all"
-            )
-    return lines
-
-
-def is_incomplete(trained: Sequence[Trained]) -> bool:
-    """Whether data are at fault: samples without a picture that opens, or without an answer."""
-    return any(x["why"] != "length" for one in trained for x in one.skipped)

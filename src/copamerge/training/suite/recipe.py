@@ -40,7 +40,8 @@ class TrainRecipe(BaseModel):
     steps: int | None = Field(default=None, ge=1)
     """Optimizer steps, in place of epochs. (ours)"""
     batch: int = Field(default=128, ge=1)
-    """Samples of a step, over all devices together. (LLaVA: 16 on each of 8)"""
+    """Samples of a step, over all devices together. (LLaVA, 16 of them on each
+    device)"""
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     """How the rates fall after the warm-up. (sister, LLaVA)"""
     warmup: float = Field(default=0.03, ge=0, lt=1)
@@ -48,8 +49,8 @@ class TrainRecipe(BaseModel):
     decay: float = Field(default=0.0, ge=0)
     """AdamW's weight decay. (LLaVA)"""
     clip: float = Field(default=1.0, gt=0)
-    """Longest gradient; a longer one is shortened to it. (the Trainer's default, left so by
-    LLaVA)"""
+    """Longest gradient; a longer one is shortened to it. (the Trainer's default; LLaVA's
+    script says nothing)"""
     max_length: int = Field(default=2048, ge=1)
     """Tokens of a sample, its pictures' included. A longer one is left out, named and counted:
     cutting it could cut a picture. (sister, LLaVA, which cut)"""
