@@ -12,8 +12,9 @@ demo: .venv/ready
 test: .venv/ready
 	$(BIN)/python -m pytest -q -n auto --maxprocesses 4
 
-# The laws again, with twenty times as many examples: a quarter of an hour.
+# Tests of a minute or more, and the laws again with twenty times as many examples.
 test-slow: .venv/ready
+	$(BIN)/python -m pytest -q -m slow
 	HYPOTHESIS_PROFILE=night $(BIN)/python -m pytest -q tests/properties
 
 check: .venv/ready

@@ -21,7 +21,7 @@ tasks:
 """
 
 
-def make_clip(folder: Path, *, width: int = 16, seed: int = 0) -> Path:
+def make_clip(folder: Path, *, width: int = 16, seed: int = 0, classes=(CLASSES, OTHERS)) -> Path:
     """Untrained, its weights so large that it says different things of different pictures."""
     from copamerge.training.clip.pretrain import (
         PretrainRecipe,
@@ -32,7 +32,7 @@ def make_clip(folder: Path, *, width: int = 16, seed: int = 0) -> Path:
     from copamerge.training.clip.words import build_tokenizer
 
     recipe = PretrainRecipe(side=8, patch=4, width=width, layers=2, heads=2, together=16, seed=seed)
-    tokenizer = build_tokenizer([CLASSES, OTHERS])
+    tokenizer = build_tokenizer(classes)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model = build_model(tokenizer, recipe)

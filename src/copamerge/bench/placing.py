@@ -3,7 +3,7 @@
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,13 +35,14 @@ def model_specs(
     if missing := sorted(needed - set(zoo.sets)):
         how = f"; {experiment.needs}" if experiment.needs else ""
         raise SuiteError(f"{zoo.path}: {name} needs {', '.join(missing)}, not there yet{how}")
-    beside.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{beside.name}.inputs-", dir=beside.parent))
-    try:
+    with ExitStack() as stack:
+        work = beside
+        if any(entry.spectrum is not None for entry in entries):
+            beside.parent.mkdir(parents=True, exist_ok=True)
+            work = Path(tempfile.mkdtemp(prefix=f".{beside.name}.inputs-", dir=beside.parent))
+            stack.callback(shutil.rmtree, work, ignore_errors=True)
         specs = (_spec(entry, suite, zoo, adapter_set, work) for entry in entries)
         yield tuple(spec for spec in specs if spec is not None)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
 
 
 def _spec(entry: Entry, suite: Suite, zoo: Zoo, adapter_set: str, work: Path) -> ModelSpec | None:

@@ -87,7 +87,7 @@ def html(page: Page) -> str:
     body = [
         f"<header><h1>{escape(suite_title(suite))}</h1>",
         _summary(page.sections[0]),
-        *(f'<p class="caveat">{escape(caveat)}</p>' for caveat in page.caveats),
+        *(f'<p class="caveat">{_ticked(caveat)}</p>' for caveat in page.caveats),
         _nav(page),
         "</header><main>",
         *map(_section, page.sections),
