@@ -122,7 +122,7 @@ def asked(tmp_path, copamerge_cli, monkeypatch):
     """`copamerge evaluate` with a stub for the base and for who answers."""
     base = tmp_path / "base"
     base.mkdir()
-    (base / "config.json").write_text("{}")
+    (base / "config.json").write_text('{"model_type": "llava"}')
     monkeypatch.setattr(planning, "executor_for", lambda *_, **__: Local(Namer))
     monkeypatch.setattr("copamerge.cli.evaluate.needs", lambda *_: None)
     return lambda *words: copamerge_cli("evaluate", "--base", base, *words)
