@@ -52,7 +52,7 @@ def run_planned(planned: Planned) -> Run:
     notes = search(setting, [x for x in models if x.record["scale_rule"] == "search"])
     done, jobs = answered(setting, models)
     results = scored(setting, models, jobs, done)
-    known["notes"] = [*notes, *done.notes, *unasked(done)]
+    known["notes"] = [*setting.notes, *notes, *done.notes, *unasked(done)]
     known["models"] = [model.record for model in models]
     known["finished"] = True
     record.write(setting.out / RESULTS, results)

@@ -18,6 +18,7 @@ from copamerge.bench.specs import (
     check_specs,
     methods_as_published,
 )
+from copamerge.bench.suiting import suited
 from copamerge.bench.units import base_digest
 from copamerge.bench.zoo import Zoo, open_zoo
 from copamerge.errors import CopamergeError, SuiteError, did_you_mean
@@ -111,11 +112,13 @@ def planned(out: Path, specs: Sequence[ModelSpec] | None, wanted: Wanted) -> Ite
         if wanted.base is not None and wanted.executor is None and chosen.answers == "text":
             check_eyes(base, asked, wanted.split, items)
         batch = wanted.batch or default_batch(base)
+        chosen, notes = suited(chosen, base)
         setting = Setting(
             out=out,
             suite=chosen,
             data=wanted.data,
-            tasks=asked,
+            tasks=tuple(chosen.by_name[task.name] for task in asked),
+            notes=tuple(notes),
             base=base,
             base_digest=base_digest(base),
             zoo=opened,

@@ -39,6 +39,8 @@ class Setting:
     experiment: str | None
     tell: Tell
     executor: Executor
+    notes: tuple[str, ...] = ()
+    """What is not as the suite has it."""
     digests: dict[Path, str] = field(default_factory=dict)
 
     def digest(self, adapter: Path | None) -> str | None:

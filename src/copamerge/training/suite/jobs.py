@@ -14,13 +14,14 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import torch
 
 from copamerge.bench.loading import without_noise
+from copamerge.bench.suiting import suited
 from copamerge.bench.units import base_digest
 from copamerge.bench.zoo import BASE, MTL
 from copamerge.errors import CopamergeError, OutputError, SuiteError
@@ -84,6 +85,10 @@ def train_suite(order: Order, tell: Tell = lambda *_: None) -> list[Trained]:
     """
     # Its workers are processes already; the tokenizer would warn of each.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    suite, _ = suited(order.suite, order.base)
+    order = replace(
+        order, suite=suite, tasks=tuple(suite.by_name[task.name] for task in order.tasks)
+    )
     here = ranks()
     division(order.recipe.batch, order.ways.per_device, here.world)
     frame = _checked(order)
