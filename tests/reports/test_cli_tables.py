@@ -57,6 +57,9 @@ def test_a_strict_metric_needs_no_word_on_empty_answers() -> None:
         "empty answers: vqav2: a 3 of 9"
     ]
     assert list(answer_lines([{**row, "empty": 0, "unasked": None}])) == []
+    many = [{**row, "model": f"m{i}", "empty": i + 1, "unasked": None} for i in range(6)]
+    (line,) = answer_lines(many)
+    assert "6 models, 1 to 6 of" in line and "(most: m5)" in line
 
 
 def test_models_that_failed_are_not_said_twice(

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 MODES = ("official", "corrected")
 GROUPS = ("seen", "unseen")
+NAMED = 4
+"""Models that a line counts by name."""
 LENIENT = "two_way_substring"
 """The metric by whose official rule an answer without a character is right."""
 
@@ -121,7 +123,7 @@ def answer_lines(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             mine = [row for row in rows if row["task"] == task and row.get(field)]
             if not mine:
                 continue
-            counts = ", ".join(f"{x['model']} {x[field]} of {x['answers']}" for x in mine)
+            counts = _counts([(x["model"], x[field], x["answers"]) for x in mine])
             lenient = field == "empty" and mine[0]["metric"] == LENIENT
             tail = " (counted as wrong)" if field == "unasked" else ""
             tail = (
@@ -134,6 +136,15 @@ def answer_lines(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             reasons.setdefault((row["model"], row["reason"]), []).append(row["task"])
     for (model, reason), without in reasons.items():
         yield f"no points: {model} on {', '.join(without)}: {reason}"
+
+
+def _counts(found: Sequence[tuple[str, int, int]]) -> str:
+    """`ties 17 of 5000, copa 3 of 5000`; where there are many models, only the most of them."""
+    if len(found) <= NAMED:
+        return ", ".join(f"{model} {count} of {answers}" for model, count, answers in found)
+    model, most, answers = max(found, key=lambda x: x[1])
+    fewest = min(count for _, count, _ in found)
+    return f"{len(found)} models, {fewest} to {most} of {answers} (most: {model})"
 
 
 def show_cost(cost: "Estimate") -> None:
