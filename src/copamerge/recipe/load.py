@@ -4,13 +4,13 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
-import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from copamerge.errors import RecipeError, did_you_mean
 from copamerge.recipe.mergekit import from_mergekit, is_mergekit
 from copamerge.recipe.model import Recipe, Source
+from copamerge.yamltext import YamlError, loaded
 
 
 def load_recipe(path: Path, overrides: Mapping[str, Any] | None = None) -> tuple[Recipe, list[str]]:
@@ -59,35 +59,15 @@ def _exists(path: Path) -> bool:
         return False
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML as everywhere, but a key that is written twice is an error, not the last one."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
-                if key.value in seen:
-                    raise yaml.constructor.ConstructorError(
-                        None, None, f"{key.value!r} is written twice", key.start_mark
-                    )
-                seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
 def _content(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+        content = loaded(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise RecipeError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise RecipeError(f"{path}: not a text file, so not a recipe") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        at = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        what = getattr(error, "problem", None) or "malformed"
-        raise RecipeError(f"{path}{at}: not valid YAML ({what})") from None
-    except (ValueError, RecursionError) as error:  # impossible dates, bottomless nesting
-        raise RecipeError(f"{path}: not valid YAML ({str(error)[:100]})") from None
+    except YamlError as error:
+        raise RecipeError(f"{path}{error.at}: not valid YAML ({error.what})") from None
     if not isinstance(content, dict):
         got = "an empty file" if content is None else f"a {type(content).__name__}"
         raise RecipeError(f"{path}: expected `method:` and `adapters:`, got {got}")

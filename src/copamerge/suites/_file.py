@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
-import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from copamerge.errors import SuiteError, did_you_mean
+from copamerge.yamltext import YamlError, loaded
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -33,21 +33,6 @@ def is_suite_file(name: str) -> bool:
     return name.lower().endswith(ENDINGS) or Path(name).is_file()
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML as everywhere, but a key that is written twice is an error, not the last one."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
-                if key.value in seen:
-                    raise yaml.constructor.ConstructorError(
-                        None, None, f"{key.value!r} is written twice", key.start_mark
-                    )
-                seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
 def text_of(path: Path) -> str:
     """
     Raises:
@@ -70,14 +55,9 @@ def content_of(path: Path, text: str, expected: str = "keys with values") -> dic
         SuiteError: not YAML, or no mapping.
     """
     try:
-        content = yaml.load(text, _Loader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        at = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        what = getattr(error, "problem", None) or "malformed"
-        raise SuiteError(f"{path}{at}: not valid YAML ({what}); correct it") from None
-    except (ValueError, RecursionError) as error:  # impossible dates, bottomless nesting
-        raise SuiteError(f"{path}: not valid YAML ({str(error)[:100]}); correct it") from None
+        content = loaded(text)
+    except YamlError as error:
+        raise SuiteError(f"{path}{error.at}: not valid YAML ({error.what}); correct it") from None
     if not isinstance(content, dict):
         got = "an empty file" if content is None else f"a {type(content).__name__}"
         raise SuiteError(f"{path}: expected {expected}, got {got}")

@@ -8,6 +8,7 @@ from typing import Literal
 from copamerge.errors import SuiteError, did_you_mean
 from copamerge.suites._base import Asking
 from copamerge.suites.java import java_there
+from copamerge.yamltext import YamlError, loaded
 
 Kind = Literal["plain", "science", "classes", "names", "grounding", "captions"]
 """How records are read: see `records.py`."""
@@ -142,11 +143,9 @@ def places(root: Path | None) -> Places:
 
 
 def _said(path: Path) -> dict[str, dict[str, str]]:
-    import yaml
-
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        content = loaded(path.read_text(encoding="utf-8")) or {}
+    except (OSError, UnicodeDecodeError, YamlError) as error:
         reason = " ".join(str(error).split())
         raise SuiteError(f"{path}: not valid YAML ({reason}); correct it") from None
     form = "task: {test: path, train: path, coco: path, images: folder}"

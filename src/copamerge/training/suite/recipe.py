@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from copamerge.errors import RecipeError, did_you_mean
 from copamerge.suites import Asking, Frame
+from copamerge.yamltext import YamlError, loaded
 
 
 class TrainRecipe(BaseModel):
@@ -88,13 +88,15 @@ def load_train_recipe(path: Path | None, options: Mapping[str, Any]) -> TrainRec
 
 def _content(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = loaded(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise RecipeError(f"{path}: cannot be read: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        at = f", line {mark.line + 1}" if mark else ""
-        raise RecipeError(f"{path}{at}: not valid YAML; write lines such as `rank: 16`") from None
+    except UnicodeDecodeError:
+        raise RecipeError(f"{path}: not a text file; write lines such as `rank: 16`") from None
+    except YamlError as error:
+        raise RecipeError(
+            f"{path}{error.at}: not valid YAML ({error.what}); write lines such as `rank: 16`"
+        ) from None
     if content is None:
         return {}
     if not isinstance(content, dict):
