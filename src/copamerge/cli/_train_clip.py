@@ -12,7 +12,7 @@ from copamerge.errors import CopamergeError, SuiteError
 
 if TYPE_CHECKING:
     from copamerge.cli._train_suite import Asked
-    from copamerge.training.clip.folders import Trained
+    from copamerge.training.places import Trained
 
 
 def train_labels(asked: "Asked", quiet: bool) -> None:

@@ -15,8 +15,8 @@ from copamerge.errors import CopamergeError, SuiteError
 
 if TYPE_CHECKING:
     from copamerge.suites import Task
+    from copamerge.training.places import Trained
     from copamerge.training.suite.jobs import Init, Order
-    from copamerge.training.suite.record import Trained
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,10 @@ from copamerge.bench.units import base_digest
 from copamerge.bench.zoo import MANIFEST, MTL, renew_manifest, write_manifest
 from copamerge.errors import SuiteError, did_you_mean
 from copamerge.suites import Suite, Task
-from copamerge.training.clip.folders import SKIPPED, Tell, Trained, trained
+from copamerge.training.clip.folders import SKIPPED, Tell, trained
 from copamerge.training.clip.recipe import ClipRecipe
 from copamerge.training.clip.rows import Drawn, collate
+from copamerge.training.places import Trained
 from copamerge.training.run import train
 
 

@@ -26,9 +26,10 @@ from copamerge.bench.clip import image_features, text_features
 from copamerge.bench.loading import without_noise
 from copamerge.errors import SuiteError
 from copamerge.suites import Suite, Task
-from copamerge.training.clip.folders import SKIPPED, Tell, Trained, trained
+from copamerge.training.clip.folders import SKIPPED, Tell, trained
 from copamerge.training.clip.rows import Drawn, collate
 from copamerge.training.clip.words import LENGTH, build_tokenizer
+from copamerge.training.places import Trained
 from copamerge.training.run import Schedule, train
 
 MEAN, SPREAD = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)

@@ -12,9 +12,8 @@ from transformers import LlavaForConditionalGeneration, LlavaProcessor, PreTrain
 from copamerge.errors import SuiteError
 from copamerge.io._atomic import whole_folder
 from copamerge.training.mini.model import build_processor
+from copamerge.training.places import RECORD
 
-RECORD = "train.json"
-"""What made a trained folder."""
 Record = Mapping[str, Any]
 
 

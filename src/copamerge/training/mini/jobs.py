@@ -27,9 +27,10 @@ from copamerge.training.mini.base import (
     teach_to_see,
     teach_to_speak,
 )
-from copamerge.training.mini.folders import RECORD, open_base, save_adapter, save_base
+from copamerge.training.mini.folders import open_base, save_adapter, save_base
 from copamerge.training.mini.model import build_model
 from copamerge.training.mini.words import build_tokenizer
+from copamerge.training.places import RECORD
 from copamerge.training.run import Schedule
 
 Tell = Callable[[str, int, int, float | None], None]

@@ -26,21 +26,19 @@ from copamerge.bench.units import base_digest
 from copamerge.bench.zoo import BASE, MTL
 from copamerge.errors import CopamergeError, OutputError, SuiteError
 from copamerge.suites import Frame, Suite, Task
-from copamerge.training.suite.base import adapted, in_full, open_base, targets
-from copamerge.training.suite.fit import Division, Fitted, Ways, division, fit
-from copamerge.training.suite.ranks import Ranks, is_sharded, ranks
-from copamerge.training.suite.recipe import TrainRecipe
-from copamerge.training.suite.record import (
+from copamerge.training.places import (
     ASKED,
     Trained,
-    device,
     found_at,
     read_record,
     versions,
     work_of,
-    write_adapter,
-    write_zoo,
 )
+from copamerge.training.suite.base import adapted, in_full, open_base, targets
+from copamerge.training.suite.fit import Division, Fitted, Ways, division, fit
+from copamerge.training.suite.ranks import Ranks, is_sharded, ranks
+from copamerge.training.suite.recipe import TrainRecipe
+from copamerge.training.suite.record import device, write_adapter, write_zoo
 from copamerge.training.suite.rows import Checked, Collator, Rows, Source, Survey
 
 SURVEY = "survey.json"
@@ -136,7 +134,7 @@ def _planned(order: Order, frame: Frame) -> list[_Part]:
     for folder, tasks, init_seed, seed in _parts(order):
         try:
             made_by = _made_by(order, tasks, frame, digest, init_seed, seed)
-            there = found_at(folder, made_by) if digest else None
+            there = found_at(folder, made_by, "another zoo or --set-name") if digest else None
             parts.append(_Part(folder, tuple(task.name for task in tasks), made_by, there))
         except CopamergeError as error:
             problems.append(error)

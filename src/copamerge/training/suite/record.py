@@ -3,96 +3,15 @@
 import contextlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from copamerge._version import __version__
 from copamerge.bench.zoo import MANIFEST, write_manifest
-from copamerge.errors import OutputError, first_few
+from copamerge.errors import first_few
 from copamerge.io._atomic import whole_folder
-
-RECORD = "train.json"
-ASKED = "asked.json"
-"""In the hidden folder of an unfinished training: what it is to become."""
-LIBRARIES = ("torch", "transformers", "peft", "accelerate", "tokenizers", "pillow")
-
-
-@dataclass(frozen=True)
-class Trained:
-    """An adapter on disk, with its train.json."""
-
-    path: Path
-    record: Mapping[str, Any]
-    is_new: bool
-
-    @property
-    def skipped(self) -> list[Mapping[str, Any]]:
-        return list(self.record["skipped"])
-
-
-def work_of(folder: Path) -> Path:
-    """Where checkpoints of the run that makes a folder are kept until it is done."""
-    return folder.with_name(f".{folder.name}.training")
-
-
-def found_at(folder: Path, made_by: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The record of an adapter that is there; None where there is none.
-
-    Raises:
-        OutputError: something else is there, or was begun there.
-    """
-    if folder.exists():
-        if not (folder / RECORD).is_file():
-            raise OutputError(f"{folder}: already exists and has no {RECORD}; choose another zoo")
-        record = read_record(folder)
-        if record.get("made_by") != made_by:
-            raise OutputError(
-                f"{folder}: was trained with other settings ({_differing(record, made_by)}); "
-                "choose another zoo or --set-name, or remove it"
-            )
-        return record
-    asked = work_of(folder) / ASKED
-    if asked.is_file():
-        try:
-            begun = json.loads(asked.read_text(encoding="utf-8"))
-        except ValueError:
-            begun = None
-        if begun != made_by:
-            raise OutputError(
-                f"{asked.parent}: a training with other settings was interrupted here "
-                f"({_differing({'made_by': begun}, made_by)}); go on with those, or remove the "
-                "folder"
-            )
-    return None
-
-
-def _differing(record: Mapping[str, Any], made_by: Mapping[str, Any]) -> str:
-    found = record.get("made_by")
-    found = found if isinstance(found, dict) else {}
-    names = []
-    for key, value in made_by.items():
-        other = found.get(key)
-        if key == "recipe" and isinstance(other, dict):
-            names += [name for name in value if other.get(name) != value[name]]
-        elif other != value:
-            names.append(key)
-    return ", ".join(dict.fromkeys(names)) or "another kind of training"
-
-
-def read_record(folder: Path) -> dict[str, Any]:
-    """
-    Raises:
-        OutputError: a record that is no JSON.
-    """
-    try:
-        content = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        raise OutputError(f"{folder / RECORD}: damaged; remove the folder to train anew") from None
-    return dict(content)
+from copamerge.training.places import RECORD, Trained
 
 
 def write_adapter(
@@ -119,16 +38,6 @@ def device(low: bool) -> str:
     if torch.cuda.is_available():
         return f"{torch.cuda.get_device_name()}, {numbers}"
     return f"cpu, {numbers}"
-
-
-def versions() -> dict[str, str]:
-    found = {"copamerge": __version__}
-    for name in LIBRARIES:
-        try:
-            found[name] = version(name).split("+")[0]
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 def write_zoo(zoo: Path, script: str) -> None:
