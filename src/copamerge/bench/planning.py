@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from copamerge.bench.checking import check_eyes, unusable
+from copamerge.bench.checking import check_eyes, check_kind, unusable
 from copamerge.bench.executors import Executor, executor_for
 from copamerge.bench.record import check_out
 from copamerge.bench.setting import Setting, Tell
@@ -108,6 +108,8 @@ def planned(out: Path, specs: Sequence[ModelSpec] | None, wanted: Wanted) -> Ite
         base = wanted.base or (opened.base if opened is not None else Path())
         if wanted.base is None and not base.is_dir():
             raise SuiteError(f"{base}: this zoo has no base model; give one by --base")
+        if wanted.executor is None:
+            check_kind(base, chosen)
         if wanted.base is not None and wanted.executor is None and chosen.answers == "text":
             check_eyes(base, asked, wanted.split, items)
         batch = wanted.batch or default_batch(base)
