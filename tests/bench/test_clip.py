@@ -293,3 +293,15 @@ def test_a_base_that_cannot_answer_the_suite_is_refused_before_anything_is_merge
     assert "labels are chosen by a CLIP model, and this is of type 'llava'" in labels.err
     assert "a CLIP model chooses among labels, and the suite 'mini' asks for texts" in texts.err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_table_of_another_suite_is_refused(tmp_path, copamerge_cli):
+    """Its page would call other sets by the names of the paper's table."""
+    ran = copamerge_cli(
+        *("bench", two_sets(tmp_path), "--experiment", "table4", "--zoo", tmp_path / "none"),
+        *("-o", tmp_path / "out"),
+    )
+
+    assert ran.code == 2
+    assert "--experiment table4: is a table of the suite 'clip8', and this is 'shades'" in ran.err
+    assert not (tmp_path / "out").exists()

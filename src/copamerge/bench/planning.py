@@ -163,6 +163,8 @@ def _checked(
             listed = methods_as_published(wanted.methods)
     except CopamergeError as error:
         problems += error.problems
+    if named and wanted.experiment:
+        problems += _of_another_suite(wanted.experiment, suite)
     if wanted.scale_rule not in SCALE_RULES:
         hint = did_you_mean(wanted.scale_rule, SCALE_RULES)
         problems.append(f"scale rule {wanted.scale_rule!r}: there is none of that name{hint}")
@@ -184,6 +186,18 @@ def _checked(
     if problems:
         raise SuiteError(problems)
     return asked, listed
+
+
+def _of_another_suite(name: str, suite: Suite) -> list[str]:
+    from copamerge.bench.experiments import EXPERIMENTS
+
+    theirs = EXPERIMENTS[name].suite if name in EXPERIMENTS else None
+    if theirs in (None, suite.name):
+        return []
+    return [
+        f"--experiment {name}: is a table of the suite {theirs!r}, and this is {suite.name!r}; "
+        "leave it out: without it all methods are run"
+    ]
 
 
 def _opened(wanted: Wanted, suite: Suite, specs: Sequence[ModelSpec] | None) -> Zoo | None:
