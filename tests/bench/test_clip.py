@@ -305,3 +305,20 @@ def test_a_table_of_another_suite_is_refused(tmp_path, copamerge_cli):
     assert ran.code == 2
     assert "--experiment table4: is a table of the suite 'clip8', and this is 'shades'" in ran.err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_run_of_another_suite_is_not_replaced(base, tmp_path, copamerge_cli):
+    suite = two_sets(tmp_path)
+    adapter = add_adapter(base, tmp_path / "adapter")
+    given = ("--base", base, "--adapter", adapter, "-o", tmp_path / "out")
+    assert copamerge_cli("evaluate", "--suite", suite, *given).code == 0
+    before = (tmp_path / "out" / "results.json").read_bytes()
+    other = tmp_path / "other.yaml"
+    other.write_text(suite.read_text().replace("name: shades", "name: other"))
+
+    ran = copamerge_cli("evaluate", "--suite", other, *given)
+
+    assert ran.code == 2
+    assert "holds a run of the suite 'shades', whose results one of 'other'" in ran.err
+    assert (tmp_path / "out" / "results.json").read_bytes() == before
+    assert copamerge_cli("evaluate", "--suite", suite, *given).code == 0

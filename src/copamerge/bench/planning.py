@@ -89,7 +89,7 @@ def planned(out: Path, specs: Sequence[ModelSpec] | None, wanted: Wanted) -> Ite
     items = chosen.items if wanted.items is None else wanted.items
     asked, listed = _checked(wanted, chosen, items, named=specs is None)
     opened = _opened(wanted, chosen, specs)
-    check_out(out)
+    check_out(out, chosen.name)
     with ExitStack() as stack:
         if specs is None:
             assert opened is not None
