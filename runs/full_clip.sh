@@ -9,8 +9,12 @@ read -ra recipe <<<"${TRAIN:-}"
 read -ra more <<<"${BENCH:-}"
 train=(copamerge train --suite clip8 --data "$DATA" --base "$BASE" -o "$ZOO" "${recipe[@]}")
 copamerge data check --suite clip8 --root "$DATA"
-"${train[@]}"
-"${train[@]}" --mtl
+trained=0 # as in runs/full_train.sh
+"${train[@]}" || trained=$?
+if [[ $trained -ne 0 && ! ($trained -eq 2 && -f "$ZOO/manifest.json") ]]; then exit "$trained"; fi
+"${train[@]}" --mtl || { trained=$?; [[ $trained -eq 2 && -d "$ZOO/mtl" ]] || exit "$trained"; }
 bench=(copamerge bench clip8 --data "$DATA" --base "$BASE" --zoo "$ZOO" ${ITEMS:+--items "$ITEMS"} --answers "$out/answers" "${more[@]}")
-"${bench[@]}" --experiment "$EXPERIMENT" -o "$out/$EXPERIMENT"
+status=$trained # 2 where a picture does not open or a model failed: results are there all the same
+"${bench[@]}" --experiment "$EXPERIMENT" -o "$out/$EXPERIMENT" || status=$?
 if [[ -f "$out/$EXPERIMENT/results.json" ]]; then copamerge report "$out/$EXPERIMENT" -o "$out/report-$EXPERIMENT" --overwrite; fi
+exit "$status"

@@ -85,6 +85,29 @@ def test_an_adapter_of_another_base_is_a_sentence(
     assert "Traceback" not in ran.err
 
 
+def test_a_merge_that_fails_is_told_by_the_exit_code_and_the_others_are_scored(
+    copamerge_cli: Cli, zoo: Path, tmp_path: Path
+) -> None:
+    import shutil
+
+    from copamerge.bench.zoo import write_manifest
+    from makers import make_adapter
+
+    odd = shutil.copytree(zoo, tmp_path / "zoo")
+    shutil.rmtree(odd / "shared" / "vqa")
+    make_adapter(odd / "shared" / "vqa")
+    write_manifest(odd)
+
+    ran = copamerge_cli(
+        *("bench", "mini", "--zoo", odd, "--items", 2, "--tasks", "vqa", "--methods", "mean"),
+        *("-o", tmp_path / "out"),
+    )
+
+    assert ran.code == 2 and "failed: " in ran.err and "Traceback" not in ran.err
+    rows = json.loads((tmp_path / "out" / "results.json").read_text())["rows"]
+    assert {x["model"] for x in rows if x["points"] is not None} >= {"zero-shot", "mtl"}
+
+
 def test_bench_merges_asks_and_writes(copamerge_cli: Cli, zoo: Path, tmp_path: Path) -> None:
     out = tmp_path / "runs" / "mini"
     words = ("bench", "mini", "--zoo", zoo, "--items", 3, "--tasks", "vqa,classes,tables")

@@ -270,3 +270,55 @@ def test_a_run_of_a_suite_file_can_be_reported(base, tmp_path, copamerge_cli):
     assert ran.code == 0, ran.err
     pages = "".join(page.read_text() for page in (tmp_path / "report").rglob("*.html"))
     assert str(file) in pages
+
+
+def test_a_base_that_cannot_answer_the_suite_is_refused_before_anything_is_merged(
+    base, tmp_path, copamerge_cli
+):
+    from copamerge.bench.zoo import write_manifest
+
+    suite = two_sets(tmp_path)
+    for name, folder in (("one", base), ("two", base)):
+        add_adapter(folder, tmp_path / "zoo" / "shared" / name)
+    write_manifest(tmp_path / "zoo")
+    other = tmp_path / "llava"
+    other.mkdir()
+    (other / "config.json").write_text('{"model_type": "llava"}')
+    given = ("--zoo", tmp_path / "zoo", "-o", tmp_path / "out")
+
+    labels = copamerge_cli("bench", suite, "--base", other, *given)
+    texts = copamerge_cli("bench", "mini", "--base", base, "-o", tmp_path / "out")
+
+    assert labels.code == texts.code == 2
+    assert "labels are chosen by a CLIP model, and this is of type 'llava'" in labels.err
+    assert "a CLIP model chooses among labels, and the suite 'mini' asks for texts" in texts.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_table_of_another_suite_is_refused(tmp_path, copamerge_cli):
+    """Its page would call other sets by the names of the paper's table."""
+    ran = copamerge_cli(
+        *("bench", two_sets(tmp_path), "--experiment", "table4", "--zoo", tmp_path / "none"),
+        *("-o", tmp_path / "out"),
+    )
+
+    assert ran.code == 2
+    assert "--experiment table4: is a table of the suite 'clip8', and this is 'shades'" in ran.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_run_of_another_suite_is_not_replaced(base, tmp_path, copamerge_cli):
+    suite = two_sets(tmp_path)
+    adapter = add_adapter(base, tmp_path / "adapter")
+    given = ("--base", base, "--adapter", adapter, "-o", tmp_path / "out")
+    assert copamerge_cli("evaluate", "--suite", suite, *given).code == 0
+    before = (tmp_path / "out" / "results.json").read_bytes()
+    other = tmp_path / "other.yaml"
+    other.write_text(suite.read_text().replace("name: shades", "name: other"))
+
+    ran = copamerge_cli("evaluate", "--suite", other, *given)
+
+    assert ran.code == 2
+    assert "holds a run of the suite 'shades', whose results one of 'other'" in ran.err
+    assert (tmp_path / "out" / "results.json").read_bytes() == before
+    assert copamerge_cli("evaluate", "--suite", suite, *given).code == 0

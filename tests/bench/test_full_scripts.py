@@ -55,6 +55,45 @@ def run(name: str, tools: Path, place: Path, given: Mapping[str, object]) -> str
     return done.stdout
 
 
+@pytest.mark.parametrize(
+    ("name", "reported"),
+    [
+        ("full_train.sh", None),
+        ("full_table2.sh", "table2"),
+        ("full_table3.sh", "table3"),
+        ("full_table4.sh", "table4"),
+    ],
+)
+def test_one_picture_that_does_not_open_stops_no_script(
+    name: str, reported: str | None, tmp_path: Path
+) -> None:
+    """Exit code 2 with everything finished: what follows is done, and 2 comes at the end."""
+    for tool in ("bash", "env", "dirname", "mkdir", "touch"):
+        (tmp_path / tool).symlink_to(str(shutil.which(tool)))
+    command = tmp_path / "copamerge"
+    command.write_text(
+        """#!/usr/bin/env bash
+echo "$*" >> "$LOG"
+case "$1 $*" in
+  train*) mkdir -p "$ZOO/mtl"; touch "$ZOO/manifest.json"; exit 2;;
+  bench*) out="${@: -1}"; mkdir -p "$out"; touch "$out/results.json"; exit 2;;
+esac
+"""
+    )
+    command.chmod(0o755)
+    given = {"DATA": "data", "BASE": "base", "ZOO": tmp_path / "zoo", "LOG": tmp_path / "log"}
+    given |= {"OUT": tmp_path / "out", "PATH": tmp_path}
+
+    done = subprocess.run(
+        [str(RUNS / name)], cwd=tmp_path, env={k: str(v) for k, v in given.items()}
+    )
+
+    said = (tmp_path / "log").read_text()
+    assert done.returncode == 2
+    assert ("--mtl" in said) == (name in ("full_train.sh", "full_table4.sh"))
+    assert reported is None or f"report {tmp_path}/out/{reported} " in said
+
+
 def rows(out: Path) -> list[dict[str, object]]:
     found: list[dict[str, object]] = json.loads((out / "results.json").read_text())["rows"]
     return found

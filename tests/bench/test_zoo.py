@@ -134,3 +134,18 @@ def test_a_changed_file_is_not_written_down_as_right(
 
     assert "base/config.json: 2 bytes" in capsys.readouterr().err
     assert (plain_zoo / zoos.MANIFEST).read_bytes() == before
+
+
+def test_adapters_from_elsewhere_become_a_zoo(
+    plain_zoo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (plain_zoo / "manifest.json").unlink()
+    with pytest.raises(SuiteError, match=f"python -m copamerge.bench.zoo {plain_zoo}"):
+        open_zoo(plain_zoo)
+
+    assert zoos.main([str(plain_zoo)]) == 0
+    assert "shared" in open_zoo(plain_zoo).sets
+    (tmp_path / "empty").mkdir()
+    assert zoos.main([str(tmp_path / "empty")]) == 2
+    assert "no adapters are there; put each into" in capsys.readouterr().err
+    assert not any((tmp_path / "empty").iterdir())

@@ -266,6 +266,14 @@ def test_a_cut_off_npz(tmp_path):
         open_image_set(path, names=NAMES)
 
 
+def test_a_text_called_npz(tmp_path):
+    path = tmp_path / "set.npz"
+    path.write_text("hello")
+
+    with pytest.raises(SuiteError, match=r"cannot be read as an .npz \(it is none\)"):
+        open_image_set(path)
+
+
 def test_an_npz_of_python_objects_is_not_opened(tmp_path):
     np.savez(tmp_path / "a.npz", x=np.array([{}]), y=np.zeros(1, int))
 
@@ -288,6 +296,34 @@ def test_a_set_that_is_not_there(tmp_path):
 def test_classes_without_names(tmp_path):
     with pytest.raises(SuiteError, match="does not say what its 3 classes are called"):
         open_image_set(as_npz(tmp_path / "a.npz", *pictures()))
+
+
+def test_the_sets_own_names_in_another_order_are_refused_and_others_are_taken(stored):
+    """Else every label would be another class's, and nothing would say so."""
+    with pytest.raises(SuiteError, match="another order: class 0 is 'dark', not 'Light'"):
+        open_image_set(stored, names=("Light", "grey", "dark"))
+
+    assert open_image_set(stored, names=("Dark", "grey", "light")).names[0] == "Dark"
+    assert open_image_set(stored, names=("night", "dusk", "day")).names[0] == "night"
+
+
+def test_labels_beyond_the_sets_own_names_are_counted(tmp_path):
+    x, y, split = pictures()
+    path = as_npz(tmp_path / "set.npz", x, y + 3, split, classes=np.array(NAMES))
+
+    with pytest.raises(SuiteError, match=r"3 names for 6 classes \(labels in y\)"):
+        open_image_set(path)
+
+
+def test_splits_one_folder_deeper_with_unusual_names(tmp_path):
+    """Taken for classes, they hold no pictures; what lies there is said."""
+    as_folder(tmp_path / "set", *pictures(each={"morning": 3}))
+
+    with pytest.raises(SuiteError, match=r"no pictures in it; not read: 9 \(first: morning/dark"):
+        open_image_set(tmp_path / "set")
+    with pytest.raises(SuiteError, match="splits: test: 'evening': there is no such part"):
+        open_image_set(tmp_path / "set", splits={"test": "evening"})
+    assert open_image_set(tmp_path / "set", splits={"test": "morning"}).size("test") == 9
 
 
 def test_classes_with_equal_names(tmp_path):

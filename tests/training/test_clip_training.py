@@ -311,3 +311,15 @@ def test_the_suite_file_of_the_run_is_well_formed(pytestconfig):
     sizes = {task.name: len(task.asking.classes.names) for task in suite.tasks}
     assert sizes == {"mnist": 10, "fashion": 10, "notmnist": 10, "signs": 10, "omniglot": 136}
     assert [task.name for task in suite.unseen] == ["omniglot"]
+
+
+def test_a_base_that_is_no_clip_leaves_nothing(tmp_path):
+    from copamerge.training.clip import train_clip
+
+    suite = suite_named(str(two_sets(tmp_path)))
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base" / "config.json").write_text('{"model_type": "llava"}')
+
+    with pytest.raises(SuiteError, match="this is of type 'llava'"):
+        train_clip(suite, suite.tasks, tmp_path / "base", tmp_path / "zoo")
+    assert not (tmp_path / "zoo").exists()

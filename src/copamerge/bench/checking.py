@@ -6,7 +6,7 @@ from pathlib import Path
 
 from copamerge.bench.metrics import METRICS
 from copamerge.errors import CopamergeError, SuiteError, did_you_mean, first_few
-from copamerge.suites import Sample, Split, Task
+from copamerge.suites import Sample, Split, Suite, Task
 
 _ITEM = re.compile(r", item (\d+):")
 """How metrics name an item, by its position."""
@@ -39,6 +39,25 @@ def _unscorable(task: Task, samples: Sequence[Sample]) -> list[str]:
 
 def _by_id(problem: str, samples: Sequence[Sample]) -> str:
     return _ITEM.sub(lambda found: f", sample {samples[int(found[1])].id!r}:", problem)
+
+
+def check_kind(base: Path, suite: Suite) -> None:
+    """Refuse a base that cannot answer what this suite asks for, before anything is merged.
+
+    Raises:
+        SuiteError: a CLIP model for texts, or another one for labels.
+    """
+    from copamerge.bench.loading import CLIP, kind_of
+
+    if suite.answers == "labels":
+        from copamerge.bench.clip import check_clip
+
+        check_clip(base)
+    elif kind_of(base) == CLIP:
+        raise SuiteError(
+            f"{base}: a CLIP model chooses among labels, and the suite {suite.name!r} asks for "
+            "texts; give an image-text or language model by --base"
+        )
 
 
 def check_eyes(base: Path, tasks: Sequence[Task], split: Split, items: int | None) -> None:

@@ -5,7 +5,6 @@ length 1, their mean, made of length 1 again. A picture's label is the class who
 largest product with the picture's features. An adapter of the vision tower changes no head.
 """
 
-import json
 import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,8 +21,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from copamerge.bench.loading import (
-    check_model_folder,
+    CLIP,
     imported,
+    kind_of,
     loaded,
     with_threads,
     without_noise,
@@ -170,6 +170,20 @@ def load_clip(folder: Path) -> ClipAnswerer:
     return ClipAnswerer(model, processor, str(folder), base_digest(folder))
 
 
+def check_clip(folder: Path) -> None:
+    """Refuse, by its config alone, a base that does not choose labels.
+
+    Raises:
+        SuiteError: it is no model folder, or no CLIP model's.
+    """
+    kind = kind_of(folder)
+    if kind != CLIP:
+        raise SuiteError(
+            f"{folder}: labels are chosen by a CLIP model, and this is of type {kind!r}; give "
+            "the folder of one, such as openai/clip-vit-base-patch32, by --base"
+        )
+
+
 def open_clip(folder: Path) -> tuple[Any, Any]:
     """As `load_clip`: the model and its processor.
 
@@ -178,16 +192,7 @@ def open_clip(folder: Path) -> tuple[Any, Any]:
         CopamergeError: transformers or peft is not installed.
     """
     imported("transformers")
-    check_model_folder(folder)
-    try:
-        kind = json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"]
-    except (ValueError, KeyError, TypeError):
-        kind = None
-    if kind != "clip":
-        raise SuiteError(
-            f"{folder}: labels are chosen by a CLIP model, and this is of type {kind!r}; give "
-            "the folder of one, such as openai/clip-vit-base-patch32, by --base"
-        )
+    check_clip(folder)
     model, processor = loaded(folder, "CLIPModel", "CLIPProcessor", "a CLIP model")
     if getattr(processor, "image_processor", None) is None:
         raise SuiteError(

@@ -54,6 +54,8 @@ class Experiment:
     models: Callable[[Suite], tuple[Entry, ...]]
     needs: str | None = None
     """What the zoo has to hold beside base, adapters and MTL, and the command that makes it."""
+    suite: str | None = None
+    """The only suite that it is a table of; None: its rows mean the same on any."""
 
 
 TITLES: Mapping[str, str] = MappingProxyType(

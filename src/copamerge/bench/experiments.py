@@ -306,6 +306,7 @@ EXPERIMENTS: Mapping[str, Experiment] = MappingProxyType(
                 "POPE, MME and MMBench, asked of the models of Table 2 that are one model: for the "
                 "suite mm-general and a zoo of mm-mergebench.",
                 table3,
+                suite="mm-general",
             ),
             Experiment(
                 "table4",
@@ -313,12 +314,14 @@ EXPERIMENTS: Mapping[str, Experiment] = MappingProxyType(
                 "Every method at its published defaults on eight vision tasks: for the suite clip8 "
                 "and adapters of CLIP-ViT-B/32.",
                 table2,
+                suite="clip8",
             ),
             Experiment(
                 "table5",
                 "Table 5",
                 "As Table 4, for adapters of CLIP-ViT-L/14.",
                 table2,
+                suite="clip8",
             ),
             Experiment(
                 "table6",

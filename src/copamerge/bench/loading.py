@@ -1,5 +1,6 @@
 """A model and what reads its inputs, from a folder, by libraries that may be missing."""
 
+import json
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,8 @@ import torch
 
 from copamerge.errors import CopamergeError, SuiteError
 
+CLIP = "clip"
+"""The `model_type` of the models that choose labels."""
 FOLD_UP_TO = 500_000_000
 """Parameters up to which an adapter is folded into the base's weights: faster answers, but what it
 changes is kept twice. Larger models run with the adapter beside their weights."""
@@ -83,6 +86,20 @@ def check_model_folder(folder: Path) -> None:
             f"{folder}: not a model folder (no config.json in it); give the folder of a base "
             "model that transformers saved"
         )
+
+
+def kind_of(folder: Path) -> str | None:
+    """The `model_type` that a base's config names; None where it names none.
+
+    Raises:
+        SuiteError: nothing that transformers saved is there.
+    """
+    check_model_folder(folder)
+    try:
+        kind = json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    return kind if isinstance(kind, str) else None
 
 
 @contextmanager

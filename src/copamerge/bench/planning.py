@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from copamerge.bench.checking import check_eyes, unusable
+from copamerge.bench.checking import check_eyes, check_kind, unusable
 from copamerge.bench.executors import Executor, executor_for
 from copamerge.bench.record import check_out
 from copamerge.bench.setting import Setting, Tell
@@ -90,7 +90,7 @@ def planned(out: Path, specs: Sequence[ModelSpec] | None, wanted: Wanted) -> Ite
     items = chosen.items if wanted.items is None else wanted.items
     asked, listed = _checked(wanted, chosen, items, named=specs is None)
     opened = _opened(wanted, chosen, specs)
-    check_out(out)
+    check_out(out, chosen.name)
     with ExitStack() as stack:
         if specs is None:
             assert opened is not None
@@ -109,6 +109,8 @@ def planned(out: Path, specs: Sequence[ModelSpec] | None, wanted: Wanted) -> Ite
         base = wanted.base or (opened.base if opened is not None else Path())
         if wanted.base is None and not base.is_dir():
             raise SuiteError(f"{base}: this zoo has no base model; give one by --base")
+        if wanted.executor is None:
+            check_kind(base, chosen)
         if wanted.base is not None and wanted.executor is None and chosen.answers == "text":
             check_eyes(base, asked, wanted.split, items)
         batch = wanted.batch or default_batch(base)
@@ -164,6 +166,8 @@ def _checked(
             listed = methods_as_published(wanted.methods)
     except CopamergeError as error:
         problems += error.problems
+    if named and wanted.experiment:
+        problems += _of_another_suite(wanted.experiment, suite)
     if wanted.scale_rule not in SCALE_RULES:
         hint = did_you_mean(wanted.scale_rule, SCALE_RULES)
         problems.append(f"scale rule {wanted.scale_rule!r}: there is none of that name{hint}")
@@ -185,6 +189,18 @@ def _checked(
     if problems:
         raise SuiteError(problems)
     return asked, listed
+
+
+def _of_another_suite(name: str, suite: Suite) -> list[str]:
+    from copamerge.bench.experiments import EXPERIMENTS
+
+    theirs = EXPERIMENTS[name].suite if name in EXPERIMENTS else None
+    if theirs in (None, suite.name):
+        return []
+    return [
+        f"--experiment {name}: is a table of the suite {theirs!r}, and this is {suite.name!r}; "
+        "leave it out: without it all methods are run"
+    ]
 
 
 def _opened(wanted: Wanted, suite: Suite, specs: Sequence[ModelSpec] | None) -> Zoo | None:

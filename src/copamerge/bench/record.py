@@ -95,13 +95,26 @@ def versions() -> dict[str, str | None]:
     return found
 
 
-def check_out(out: Path) -> None:
+def check_out(out: Path, suite: str) -> None:
+    """
+    Raises:
+        OutputError: no folder, no run's folder, or one of a run of another suite.
+    """
     if out.exists() and not out.is_dir():
         raise OutputError(f"{out}: exists and is not a folder; choose another output")
     if out.is_dir() and any(out.iterdir()) and not (out / RUN).is_file():
         raise OutputError(
             f"{out}: holds files but no {RUN}, so it is not a run of the benchmark; choose "
             "another output"
+        )
+    try:
+        there = json.loads((out / RUN).read_text(encoding="utf-8"))["suite"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    if there != suite:
+        raise OutputError(
+            f"{out}: holds a run of the suite {there!r}, whose results one of {suite!r} would "
+            "replace; choose another output"
         )
 
 

@@ -10,7 +10,7 @@ Other sets of adapters (`rank4/<task>/`, ...) and models (`full/<task>/`) may st
 
     python -m copamerge.bench.zoo ZOO
 
-writes the manifest anew when some were added.
+writes the manifest anew when some were added, and the first one of adapters from elsewhere.
 """
 
 import argparse
@@ -122,9 +122,17 @@ def write_manifest(
 def renew_manifest(folder: Path) -> Path:
     """Write the manifest of a zoo to which sets were added; what it says of criteria stays.
 
+    A folder of adapters without one, as other tools leave it, gets its first.
+
     Raises:
         SuiteError: no zoo, or files of the old manifest that are missing or changed.
     """
+    if not (folder / MANIFEST).exists():
+        if not any(folder.glob(f"*/*/{ADAPTER}")):
+            raise SuiteError(
+                f"{folder}: no adapters are there; put each into {folder}/shared/<task>/"
+            )
+        return write_manifest(folder)
     manifest = _manifest(folder)
     if problems := _changed(folder, manifest["files"], shipped=False):
         raise SuiteError(problems)
@@ -142,7 +150,8 @@ def _manifest(folder: Path) -> dict[str, Any]:
         files = {str(k): (str(v["sha256"]), int(v["bytes"])) for k, v in content["files"].items()}
     except OSError:
         raise SuiteError(
-            f"{folder}: not a zoo (no {MANIFEST} in it); a zoo is what `copamerge train` makes"
+            f"{folder}: not a zoo (no {MANIFEST} in it); `copamerge train` makes one, and of "
+            f"adapters in {folder}/shared/<task>/ python -m copamerge.bench.zoo {folder}"
         ) from None
     except (ValueError, KeyError, TypeError, AttributeError):
         raise SuiteError(f"{path}: damaged; copy the zoo again") from None

@@ -23,7 +23,7 @@ from copamerge.cli._options import (
     Zoo,
 )
 from copamerge.cli._table import names_of, say_run, show_cost, show_models
-from copamerge.cli.evaluate import say_interrupted, split_named
+from copamerge.cli.evaluate import end, say_interrupted, split_named
 
 if TYPE_CHECKING:
     from copamerge.bench.planning import Planned
@@ -138,8 +138,7 @@ def bench(
     elif not quiet:
         show_models(run)
         typer.echo(f"\nwrote {out}")
-    if any(row["unasked"] for row in run.results["rows"]):
-        raise typer.Exit(2)
+    end(run)
 
 
 def _show_cost(planned: "Planned", as_json: bool) -> None:

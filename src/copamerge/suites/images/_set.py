@@ -201,6 +201,12 @@ def read(path: Path, options: Options) -> ImageSet:
     stored = _reader(path, options.kind)(path, options)
     if problems := [*_of_names(path, stored.names), *_of_keys(path, stored.parts)]:
         raise SuiteError(problems)
+    if not sum(len(part.keys) for part in stored.parts):
+        left_out = "".join(f"; {note.removeprefix(f'{path}: ')}" for note in stored.notes)
+        raise SuiteError(
+            _no_such_parts(path, stored.parts, options)
+            or f"{path}: no pictures in it{left_out}; is it the right folder?"
+        )
     where, unused = _splits(path, stored.parts, options)
     return ImageSet(path, stored.names, (*stored.notes, *unused), options, where)
 
@@ -232,7 +238,7 @@ def class_names(
     """The user's names where there are some, else the set's.
 
     Raises:
-        SuiteError: neither, or not as many as the set has classes.
+        SuiteError: neither, not as many as the set has classes, or in another order.
     """
     given = options.names
     if options.naming is not None:
@@ -243,11 +249,25 @@ def class_names(
         )
     names = tuple(given if given is not None else own or ())
     if len(names) < classes or (own is not None and len(names) != len(own)):
-        there = len(own) if own is not None else classes
+        there = max(classes, len(own or ()))
         raise SuiteError(
             f"{path}: {len(names)} names for {there} classes ({whose}); give one name for each"
         )
+    if options.names is not None and options.naming is None and own is not None:
+        _check_order(path, names, own)
     return names
+
+
+def _check_order(path: Path, names: Sequence[str], own: Sequence[str]) -> None:
+    """Names in place of the set's may be any; the same ones in another order are a mistake."""
+    plain = [[" ".join(name.lower().replace("_", " ").split()) for name in x] for x in (names, own)]
+    if plain[0] == plain[1] or sorted(plain[0]) != sorted(plain[1]):
+        return
+    first = next(i for i, (one, other) in enumerate(zip(*plain, strict=True)) if one != other)
+    raise SuiteError(
+        f"{path}: `names` are the set's own in another order: class {first} is {own[first]!r}, "
+        f"not {names[first]!r}; leave `names` out, or give them in the set's order"
+    )
 
 
 def _of_names(path: Path, names: Sequence[str]) -> list[str]:
@@ -292,17 +312,11 @@ Rows = Int64[np.ndarray, " pictures"]
 def _splits(
     path: Path, parts: Sequence[Part], options: Options
 ) -> tuple[dict[Split, tuple[Part, Rows]], list[str]]:
-    if not sum(len(part.keys) for part in parts):
-        raise SuiteError(f"{path}: no pictures in it; is it the right folder?")
     if options.divide:
         return _divided(joined(parts)), []
     by_name = {part.name: part for part in parts}
     found: dict[Split, Part] = {}
-    if problems := [
-        f"{path}: splits: {split}: {name!r}: there is no such part{did_you_mean(name, by_name)}"
-        for split, name in options.splits
-        if name not in by_name
-    ]:
+    if problems := _no_such_parts(path, parts, options):
         raise SuiteError(problems)
     asked = dict(options.splits)
     for split in SPLITS:
@@ -334,6 +348,16 @@ def _splits(
         where["validation"] = part, rows[held]
         where["train"] = part, rows[~held]
     return where, unused
+
+
+def _no_such_parts(path: Path, parts: Sequence[Part], options: Options) -> list[str]:
+    by_name = {part.name for part in parts if part.name != WHOLE}
+    hint = {name: did_you_mean(name, by_name) for _, name in options.splits} if by_name else {}
+    return [
+        f"{path}: splits: {split}: {name!r}: there is no such part{hint.get(name, '')}"
+        for split, name in options.splits
+        if name not in by_name
+    ]
 
 
 def _divided(part: Part) -> dict[Split, tuple[Part, Rows]]:

@@ -13,7 +13,7 @@ from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
+from zipfile import BadZipFile, is_zipfile
 
 import numpy as np
 
@@ -60,7 +60,9 @@ def _arrays(path: Path) -> Mapping[str, Any]:
     try:
         return _loaded(path, path.stat().st_mtime_ns)
     except (OSError, ValueError, BadZipFile, EOFError, KeyError) as error:
-        what = "it holds Python objects" if "pickle" in str(error) else "it may be cut off"
+        what = "it may be cut off"
+        if "pickle" in str(error):
+            what = "it holds Python objects" if is_zipfile(path) else "it is none"
         raise SuiteError(
             f"{path}: cannot be read as an .npz ({what}); write it anew by numpy.savez_compressed"
         ) from None

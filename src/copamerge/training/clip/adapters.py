@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from copamerge.bench.clip import image_features, open_clip, zero_shot_head
+from copamerge.bench.clip import check_clip, image_features, open_clip, zero_shot_head
 from copamerge.bench.loading import imported, without_noise
 from copamerge.bench.units import base_digest
 from copamerge.bench.zoo import MANIFEST, MTL, renew_manifest, write_manifest
@@ -89,6 +89,7 @@ def train_clip(
         workers = 4 if torch.cuda.is_available() else 0
     ways = Ways(save_every, workers)
     _check(suite, tasks)
+    check_clip(base)
     digest = base_digest(base)
     made = []
     names = list(suite.by_name)
