@@ -555,3 +555,14 @@ def test_what_cannot_be_divided_says_what_can():
         division(128, None, 3)
     with pytest.raises(RecipeError, match=r"are 64 on each, no multiple of 12; 8 would do"):
         division(128, 12, 2)
+
+
+def test_a_clip_model_is_refused_before_anything_is_read(copamerge_cli, tmp_path):
+    base = tmp_path / "clip"
+    base.mkdir()
+    (base / "config.json").write_text('{"model_type": "clip"}')
+
+    ran = copamerge_cli("train", "--suite", "mini", "--base", base, "-o", tmp_path / "zoo")
+
+    assert ran.code == 2 and "a CLIP model chooses among labels" in ran.err
+    assert not (tmp_path / "zoo").exists()

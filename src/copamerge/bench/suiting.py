@@ -1,6 +1,5 @@
 """A suite as a base can be asked it: LLaVA-1.5's prompt and frames are for a LLaVA."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,9 +14,16 @@ def suited(suite: Suite, base: Path) -> tuple[Suite, list[str]]:
 
     Tasks that ask by LLaVA-1.5's prompt ask another model by its own chat template, and it sees
     pictures as its own processor frames them.
+
+    Raises:
+        SuiteError: the base is no model's folder.
     """
-    kind = _model_type(base)
-    if kind in (LLAVA, None) or not any(_is_llava_s(task) for task in suite.tasks):
+    from copamerge.bench.loading import kind_of
+
+    if not any(_is_llava_s(task) for task in suite.tasks):
+        return suite, []
+    kind = kind_of(base)
+    if kind in (LLAVA, None):
         return suite, []
     tasks = [
         replace(task, asking=replace(task.asking, template="chat", frame="processor"))
@@ -34,12 +40,3 @@ def suited(suite: Suite, base: Path) -> tuple[Suite, list[str]]:
 
 def _is_llava_s(task: Task) -> bool:
     return task.asking.template == "vicuna_v1"
-
-
-def _model_type(base: Path) -> str | None:
-    """None where the config does not say, which others will complain of."""
-    try:
-        kind = json.loads((base / "config.json").read_text(encoding="utf-8")).get("model_type")
-    except (OSError, ValueError, AttributeError):
-        return None
-    return kind if isinstance(kind, str) else None

@@ -20,7 +20,7 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 
-from copamerge.bench.loading import without_noise
+from copamerge.bench.loading import CLIP, kind_of, without_noise
 from copamerge.bench.suiting import suited
 from copamerge.bench.units import base_digest
 from copamerge.bench.zoo import BASE, MTL
@@ -178,6 +178,11 @@ def _checked(order: Order) -> Frame:
         problems.append(
             f"suite {order.suite.name!r}: its models choose labels and write no answers, so "
             "there is no text to learn"
+        )
+    if kind_of(order.base) == CLIP:
+        problems.append(
+            f"{order.base}: a CLIP model chooses among labels, and the suite {order.suite.name!r} "
+            "teaches texts; give an image-text or language model by --base"
         )
     name = order.set_name
     if name is not None and (
