@@ -168,6 +168,24 @@ MISTAKES: dict[str, tuple[str, str, Change, str]] = {
         lambda x: every(caption=" ")(x["annotations"]),
         "images without a caption: 4 of 4 (1, 2, 3, ...)",
     ),
+    "ids of letters": (
+        "vizwiz",
+        "VizWiz-caption/val_coco_type.json",
+        lambda x: {
+            "images": [{"id": "a"} for _ in x["images"]],
+            "annotations": [{**one, "image_id": "a"} for one in x["annotations"]],
+        },
+        "image ids are not 1 to 4, such as a",
+    ),
+    "images without ids": (
+        "vizwiz",
+        "VizWiz-caption/val_coco_type.json",
+        lambda x: {
+            "images": [{} for _ in x["images"]],
+            "annotations": [{**one, "image_id": None} for one in x["annotations"]],
+        },
+        "annotations of no image in 'images': 8 of 8",
+    ),
     "no lists": ("vizwiz", "VizWiz-caption/val_coco_type.json", lambda x: {"a": 1}, "no lists"),
     "unknown problem": (
         "scienceqa",
@@ -322,6 +340,9 @@ def test_records_are_not_blamed_for_another_file(root):
 def test_a_file_that_is_missing_or_no_json(root, file):
     path = root / INSTRUCTIONS / file
     path.write_text("[{")
+    assert f"{path}: not valid JSON" in check(root, "vizwiz").problems[0]
+
+    path.write_text("[" * 100_000)
     assert f"{path}: not valid JSON" in check(root, "vizwiz").problems[0]
 
     path.unlink()
