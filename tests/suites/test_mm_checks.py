@@ -218,6 +218,12 @@ MISTAKES: dict[str, tuple[str, str, Change, str]] = {
         first(image=...),
         "questions with <image>, but without a picture: 1 of 12",
     ),
+    "mark in an answer": (
+        "vqav2",
+        "VQAv2/train.json",
+        turn(1, {"from": "gpt", "value": "<image> red"}),
+        "answers with <image>: 1 of 12 (vqav2-0)",
+    ),
     "train image": ("vqav2", "VQAv2/train.json", first(image=[]), "whose 'image' is no path: 1"),
     "train box": (
         "grounding",
@@ -418,6 +424,17 @@ def test_answers_that_the_list_of_classes_lacks(root):
     (problem,) = check(root, "imagenet").problems
 
     assert "answers that are not in this list: 1 (Hip)" in problem
+
+
+def test_a_mark_of_the_picture_in_a_text_is_taken_out_and_noted(root):
+    change(root / INSTRUCTIONS / "IconQA/val.json", first(text="<image>\nHow many?"))
+
+    found = check(root, "iconqa")
+
+    assert found.problems == ()
+    (note,) = found.notes
+    assert "texts with <image>: 1 of 4" in note
+    assert mm_mergebench(root).by_name["iconqa"].sample(0, "test", 0).question == "How many?"
 
 
 def test_a_list_of_classes_that_is_not_there_is_noted(root):
