@@ -1,6 +1,7 @@
 """`copamerge evaluate` and `copamerge bench`, with a real tiny model."""
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ from echo import Echo
 
 from copamerge.bench import planning
 from copamerge.bench.executors import Local
+from copamerge.bench.zoo import write_manifest
 
 pytestmark = pytest.mark.interop
 Cli = Callable[..., Any]
@@ -129,6 +131,24 @@ def test_bench_merges_asks_and_writes(copamerge_cli: Cli, zoo: Path, tmp_path: P
     assert (out / "merged" / "copa" / "merge.json").is_file()
     report = copamerge_cli(*words, "--methods", "copa,mean", "--json", "-o", out)
     assert json.loads(report.out)["results"] == json.loads((out / "results.json").read_text())
+
+
+@pytest.mark.parametrize("more", [(), ("--dry-run",)])
+def test_full_modules_of_which_nothing_is_said_are_refused_before_anything_is_asked(
+    copamerge_cli: Cli, zoo: Path, adapter: Callable[..., Path], tmp_path: Path, more: tuple[str]
+) -> None:
+    mine = tmp_path / "zoo"
+    shutil.copytree(zoo / "base", mine / "base")
+    adapter(mine / "shared" / "vqa", modules_to_save=["multi_modal_projector"])
+    write_manifest(mine, script="tests", criteria={"none": True})
+    words = ("bench", "mini", "--zoo", mine, "--items", 2, "--tasks", "vqa", "--methods", "mean")
+    words = (*words, "-o", tmp_path / "run", *more)
+
+    ran = copamerge_cli(*words)
+
+    assert ran.code == 2 and not (tmp_path / "run").exists()
+    assert "multi_modal_projector" in ran.err and "--modules-to-save mean" in ran.err
+    assert copamerge_cli(*words, "--modules-to-save", "mean").code == 0
 
 
 def test_every_method_runs(copamerge_cli: Cli, zoo: Path, tmp_path: Path) -> None:

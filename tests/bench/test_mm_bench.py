@@ -78,6 +78,36 @@ def test_a_missing_picture_and_a_missing_question_count_as_wrong_and_are_named(
     assert "2 samples could not be asked and count as wrong" in notes
 
 
+def test_a_picture_that_was_put_right_is_asked_by_the_same_command(
+    root: Path, plain_zoo: Path, echo: Echo, tmp_path: Path
+) -> None:
+    def unasked() -> tuple[int, int]:
+        before = len(echo.asked)
+        run = run_bench(
+            tmp_path / "run",
+            [ZERO],
+            suite="mm-mergebench",
+            data=root,
+            base=plain_zoo / "base",
+            tasks=["vqav2", "iconqa"],
+            executor=Local(lambda: echo),
+        )
+        return sum(x["unasked"] for x in run.results["rows"]) // 2, len(echo.asked) - before
+
+    first, second = (root / f"datasets/VQAv2/images/000{i}.png" for i in (1, 2))
+    whole = first.read_bytes()
+    first.unlink()
+    second.write_bytes(b"no picture")
+
+    assert unasked() == (2, 6)
+    assert unasked() == (2, 0)
+    first.write_bytes(whole)
+    assert unasked() == (1, 3)
+    second.write_bytes(whole)
+    assert unasked() == (0, 4)
+    assert unasked() == (0, 0)
+
+
 def test_changed_files_are_answered_anew(
     root: Path, plain_zoo: Path, echo: Echo, tmp_path: Path
 ) -> None:

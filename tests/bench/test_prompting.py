@@ -45,6 +45,15 @@ def test_each_template_is_what_the_model_reads(answerer: Generator) -> None:
     assert QUESTION in chat and "curious" not in chat and "<image>" in chat
 
 
+def test_a_second_mark_of_a_picture_is_a_sentence_that_names_the_sample(
+    answerer: Generator,
+) -> None:
+    other = Sample("2", ONE.images, "<image>\nWhat is it?", ("cat",))
+
+    with pytest.raises(SuiteError, match=r"sample '2': its text holds '<image>'.*take it out"):
+        answerer.answer([ONE, other], Asking(4), 2)
+
+
 @pytest.mark.parametrize("sides", [(30, 50), (50, 30), (31, 50), (40, 40)])
 def test_padding_is_that_of_the_hf_processor(sides: tuple[int, int]) -> None:
     """The oracle is transformers' own LlavaImageProcessor(do_pad=True), in its Pillow form."""

@@ -168,6 +168,24 @@ MISTAKES: dict[str, tuple[str, str, Change, str]] = {
         lambda x: every(caption=" ")(x["annotations"]),
         "images without a caption: 4 of 4 (1, 2, 3, ...)",
     ),
+    "ids of letters": (
+        "vizwiz",
+        "VizWiz-caption/val_coco_type.json",
+        lambda x: {
+            "images": [{"id": "a"} for _ in x["images"]],
+            "annotations": [{**one, "image_id": "a"} for one in x["annotations"]],
+        },
+        "image ids are not 1 to 4, such as a",
+    ),
+    "images without ids": (
+        "vizwiz",
+        "VizWiz-caption/val_coco_type.json",
+        lambda x: {
+            "images": [{} for _ in x["images"]],
+            "annotations": [{**one, "image_id": None} for one in x["annotations"]],
+        },
+        "annotations of no image in 'images': 8 of 8",
+    ),
     "no lists": ("vizwiz", "VizWiz-caption/val_coco_type.json", lambda x: {"a": 1}, "no lists"),
     "unknown problem": (
         "scienceqa",
@@ -199,6 +217,12 @@ MISTAKES: dict[str, tuple[str, str, Change, str]] = {
         "VQAv2/train.json",
         first(image=...),
         "questions with <image>, but without a picture: 1 of 12",
+    ),
+    "mark in an answer": (
+        "vqav2",
+        "VQAv2/train.json",
+        turn(1, {"from": "gpt", "value": "<image> red"}),
+        "answers with <image>: 1 of 12 (vqav2-0)",
     ),
     "train image": ("vqav2", "VQAv2/train.json", first(image=[]), "whose 'image' is no path: 1"),
     "train box": (
@@ -324,6 +348,9 @@ def test_a_file_that_is_missing_or_no_json(root, file):
     path.write_text("[{")
     assert f"{path}: not valid JSON" in check(root, "vizwiz").problems[0]
 
+    path.write_text("[" * 100_000)
+    assert f"{path}: not valid JSON" in check(root, "vizwiz").problems[0]
+
     path.unlink()
     assert f"{path}: not there" in check(root, "vizwiz").problems[0]
 
@@ -397,6 +424,17 @@ def test_answers_that_the_list_of_classes_lacks(root):
     (problem,) = check(root, "imagenet").problems
 
     assert "answers that are not in this list: 1 (Hip)" in problem
+
+
+def test_a_mark_of_the_picture_in_a_text_is_taken_out_and_noted(root):
+    change(root / INSTRUCTIONS / "IconQA/val.json", first(text="<image>\nHow many?"))
+
+    found = check(root, "iconqa")
+
+    assert found.problems == ()
+    (note,) = found.notes
+    assert "texts with <image>: 1 of 4" in note
+    assert mm_mergebench(root).by_name["iconqa"].sample(0, "test", 0).question == "How many?"
 
 
 def test_a_list_of_classes_that_is_not_there_is_noted(root):

@@ -191,9 +191,16 @@ def test_the_mark_of_a_picture_in_a_science_text_is_removed(root):
 
 def test_other_texts_are_left_as_they_are(root):
     path = root / "instructions/VQAv2/val.json"
+    changed(path, lambda records: records[0].update(text=" \nwhat? "))
+
+    assert task(root, "vqav2").sample(0, "test", 0).question == " \nwhat? "
+
+
+def test_the_mark_of_a_picture_in_another_text_is_removed_as_it_would_be_a_second_picture(root):
+    path = root / "instructions/VQAv2/val.json"
     changed(path, lambda records: records[0].update(text=" <image>\nwhat? "))
 
-    assert task(root, "vqav2").sample(0, "test", 0).question == " <image>\nwhat? "
+    assert task(root, "vqav2").sample(0, "test", 0).question == "what?"
 
 
 def test_right_letters_come_from_problems_json_not_from_the_record(root):

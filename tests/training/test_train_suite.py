@@ -407,6 +407,24 @@ def test_the_rate_warms_up_and_falls_to_zero(tiny_llama, tmp_path, monkeypatch):
     assert rates == pytest.approx([*rise, *fall])
 
 
+def test_a_single_step_that_trains_nothing_is_noted(tiny_llama, tmp_path):
+    one = task("letters", TEXT_ONLY, template="chat")
+
+    def made(name, **recipe):
+        return train_suite(
+            order_of(tiny_llama, tmp_path / name, one, recipe=TrainRecipe(rank=2, **recipe))
+        )
+
+    idle, warm, two = made("idle"), made("warm", warmup=0), made("two", batch=4)
+
+    (said,) = notes(idle)
+    assert "trained for a single step" in said and "one of 128 samples" in said
+    assert not any(x.any() for name, x in tensors(idle[0].path).items() if "lora_B" in name)
+    for other in (warm, two):
+        assert notes(other) == []
+        assert any(x.any() for name, x in tensors(other[0].path).items() if "lora_B" in name)
+
+
 def test_text_only_training_writes_an_adapter_that_peft_opens(tiny_llama, tmp_path):
     import warnings
 

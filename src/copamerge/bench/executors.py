@@ -109,6 +109,8 @@ def answer_all(
 ) -> Done:
     """Every job's answers: those that lie in the folder, and the others computed and put there.
 
+    A unit with samples that could not be asked is answered anew once a picture of theirs opens.
+
     Raises:
         SuiteError: a whole file in the folder answers something else.
     """
@@ -122,11 +124,16 @@ def answer_all(
             missing.append(job)
             continue
         try:
-            done.answers[job.unit.key] = read_answers(path, job.unit, ids_of(job))
-            finished += job.unit.count
+            found = read_answers(path, job.unit, ids_of(job))
         except DamagedAnswersError as error:
             done.notes += error.problems
             missing.append(job)
+            continue
+        if found.errors and _can_be_asked_now(job, found):
+            missing.append(job)
+        else:
+            done.answers[job.unit.key] = found
+            finished += job.unit.count
     if progress:
         progress(finished, total)
     for outcome in executor.run(_grouped(missing)):
@@ -141,6 +148,12 @@ def answer_all(
         if progress:
             progress(finished, total)
     return done
+
+
+def _can_be_asked_now(job: Job, found: Answers) -> bool:
+    """Whether a picture that kept a sample from being asked has been put right since."""
+    lost = [sample for sample in samples_of(job) if sample.id in found.errors]
+    return any(_opened(sample, {}) is not None for sample in lost)
 
 
 def _grouped(jobs: Sequence[Job]) -> list[Job]:

@@ -88,7 +88,8 @@ def planned(out: Path, specs: Sequence[ModelSpec] | None, wanted: Wanted) -> Ite
     """
     chosen = suite_named(wanted.suite, wanted.data)
     items = chosen.items if wanted.items is None else wanted.items
-    asked, listed = _checked(wanted, chosen, items, named=specs is None)
+    named = specs is None
+    asked, listed = _checked(wanted, chosen, items, named=named)
     opened = _opened(wanted, chosen, specs)
     check_out(out, chosen.name)
     with ExitStack() as stack:
@@ -106,6 +107,8 @@ def planned(out: Path, specs: Sequence[ModelSpec] | None, wanted: Wanted) -> Ite
             replace(x, recipe={**wanted.recipe, **x.recipe}) if x.is_made else x for x in specs
         ]
         check_specs(specs)
+        if opened is not None and named:
+            _check_full_modules(opened, specs, wanted.adapter_set)
         base = wanted.base or (opened.base if opened is not None else Path())
         if wanted.base is None and not base.is_dir():
             raise SuiteError(f"{base}: this zoo has no base model; give one by --base")
@@ -201,6 +204,31 @@ def _of_another_suite(name: str, suite: Suite) -> list[str]:
         f"--experiment {name}: is a table of the suite {theirs!r}, and this is {suite.name!r}; "
         "leave it out: without it all methods are run"
     ]
+
+
+def _check_full_modules(zoo: Zoo, specs: Sequence[ModelSpec], adapter_set: str) -> None:
+    """Refuse a run all of whose merges would fail for want of a word about full modules.
+
+    Raises:
+        SuiteError: adapters of the set have some, and no recipe says what becomes of them.
+    """
+    made = [x for x in specs if x.is_made and x.inputs is None]
+    silent = [x for x in made if x.recipe.get("modules_to_save", "error") == "error"]
+    if not made or len(silent) < len(made):
+        return
+    from copamerge.io import open_adapter
+
+    for path in zoo.adapters(adapter_set).values():
+        try:
+            saved = open_adapter(str(path), allow_unmatched_targets=True).saved.values()
+        except CopamergeError:
+            continue  # the rows that need it say so
+        if full := sorted(one.name for one in saved if one.role == "module"):
+            raise SuiteError(
+                f"{path}: full modules beside the factors ({full[0]} and {len(full) - 1} more), "
+                "and nothing says what merging makes of them; give --modules-to-save mean, first "
+                "or drop"
+            )
 
 
 def _opened(wanted: Wanted, suite: Suite, specs: Sequence[ModelSpec] | None) -> Zoo | None:

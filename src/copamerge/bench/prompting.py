@@ -114,6 +114,13 @@ def texts_read_by(
             text=list(texts), images=pictures or None, padding=True, return_tensors="pt", **more
         )
     except (ValueError, TypeError, IndexError) as error:
+        token = getattr(processor, "image_token", IMAGE)
+        marked = next((sample for sample in samples if token in sample.question), None)
+        if marked is not None:
+            raise SuiteError(
+                f"sample {marked.id!r}: its text holds {token!r}, by which this base knows where a "
+                "picture is; take it out"
+            ) from None
         many = next((sample for sample in samples if len(sample.images) > 1), None)
         if many is None:
             raise

@@ -16,12 +16,12 @@ def captions(layout: Layout, places: Places, records: Sequence[Any]) -> Rules:
     if document.problem:
         return Rules(nothing, [document.problem])
     said, stops = _by_image(path, document.content, len(records))
-    return Rules(lambda record, index: Right(tuple(said.get(index + 1, ()))), stops)
+    return Rules(lambda record, index: Right(tuple(said.get(str(index + 1), ()))), stops)
 
 
 def _by_image(
     path: Path, content: Mapping[str, Any], count: int
-) -> tuple[dict[int, list[str]], list[str]]:
+) -> tuple[dict[str, list[str]], list[str]]:
     """Image id -> its captions, and what keeps them from being those of 1 to `count`."""
     images, annotations = content.get("images"), content.get("annotations")
     if not isinstance(images, list) or not isinstance(annotations, list):
@@ -41,8 +41,8 @@ def _by_image(
             "the order of the questions, so number the images so"
         )
     tally = Tally(path, len(annotations))
-    captions: dict[int, list[str]] = {}
-    known = set(map(str, ids))
+    captions: dict[str, list[str]] = {}
+    known = set(map(str, ids)) - {"None"}
     for i, annotation in enumerate(annotations):
         name = f"annotation {i + 1}"
         if not isinstance(annotation, dict) or not isinstance(annotation.get("caption"), str):
@@ -50,12 +50,11 @@ def _by_image(
         elif str(annotation.get("image_id")) not in known:
             tally.add("annotations of no image in 'images'", "correct their 'image_id'", name)
         elif annotation["caption"].strip():
-            captions.setdefault(int(annotation["image_id"]), []).append(annotation["caption"])
-    bare = [id for id in range(1, count + 1) if id not in captions]
+            captions.setdefault(str(annotation["image_id"]), []).append(annotation["caption"])
+    bare = [id for id in map(str, range(1, count + 1)) if id not in captions]
     if bare and not stops:
-        first = few([str(id) for id in bare])
         stops.append(
-            f"{path}: images without a caption: {len(bare)} of {count} ({first}); give each at "
+            f"{path}: images without a caption: {len(bare)} of {count} ({few(bare)}); give each at "
             "least one that is not empty"
         )
     return captions, [*stops, *tally.lines()]

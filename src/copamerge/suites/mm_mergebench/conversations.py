@@ -84,6 +84,11 @@ def _turns(record: Record) -> Sequence[Any]:
     return turns if isinstance(turns, list) else ()
 
 
+def _answers(record: Record) -> list[Any]:
+    turns = [turn for turn in _turns(record) if isinstance(turn, dict)]
+    return [turn.get("value") for turn in turns if turn.get("from") == "gpt"]
+
+
 def _sample(
     layout: Layout,
     places: Places,
@@ -113,6 +118,9 @@ def _sample(
         return None
     if IMAGE in said[0] and image is None:
         stops.add(f"questions with {IMAGE}, but without a picture", "give the picture", name)
+        return None
+    if any(IMAGE in str(turn) for turn in _answers(record)):
+        stops.add(f"answers with {IMAGE}", "a model writes no picture: take it out", name)
         return None
     if not said[1].strip():
         faults.add("answers that are empty", "a model would learn to say nothing", name)

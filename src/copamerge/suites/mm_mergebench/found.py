@@ -141,7 +141,7 @@ def read_json(path: Path, form: type, what: str) -> Document:
         content = json.loads(path.read_bytes())
     except OSError as error:
         return Document(None, unreadable(path, error))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # the latter of brackets in brackets, endlessly
         return Document(None, f"{path}: not valid JSON ({error}); copy it again")
     if not isinstance(content, form):
         return Document(None, f"{path}: not {what}; give the file of the data set")

@@ -41,7 +41,7 @@ def read_lines(path: Path) -> tuple[list[Any], str | None]:
             continue
         try:
             found.append(json.loads(line))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             return [], f"{path}, line {i + 1}: not valid JSON ({error}); copy the file again"
     return found, None if found else f"{path}: it is empty; copy the file again"
 

@@ -67,6 +67,12 @@ def questions(layout: Layout, places: Places) -> Found:
     elif repeated:
         for each in repeated:
             stops.add("ids used more than once", "give every question its own", each)
+    marked = [str(x["text"]) for x in having(records, "text") if IMAGE in str(x["text"])]
+    if marked and not layout.text_only:
+        notes.append(
+            f"{path}: texts with {IMAGE}: {len(marked)} of {len(records)}; it is taken out, as the "
+            "picture is put before the text"
+        )
     found = [
         _sample(layout, places, rules, x, i, ids, stops, faults) for i, x in enumerate(records)
     ]
@@ -112,8 +118,9 @@ def _sample(
     if not whole or right.stop or not right.counted:
         return None
     pictures: tuple[Picture, ...] = () if image is None else (places.images(layout) / image,)
-    # The science runner puts the picture's place before the question, wherever it was.
-    asked = text.replace(IMAGE, "").strip() if layout.text_only else text
+    # The science runner puts the picture's place before the question, wherever it was; the others
+    # would put a second one there, and fail.
+    asked = text.replace(IMAGE, "").strip() if layout.text_only or IMAGE in text else text
     return Sample(
         id=name if ids[name] == 1 else f"{name}#{index + 1}",
         images=pictures,

@@ -50,9 +50,19 @@ def write_zoo(zoo: Path, script: str) -> None:
 
 
 def notes(trained: Sequence[Trained]) -> list[str]:
-    """A line for each sample that was left out, the first few by name, and their number."""
+    """A line for each sample that was left out, the first few by name, and their number.
+
+    And one for an adapter that a training without a rate has left as it began.
+    """
     lines = []
     for one in trained:
+        recipe = one.record["made_by"]["recipe"]
+        if one.record["steps"] == 1 and recipe["warmup"] > 0:
+            lines.append(
+                f"{one.path}: trained for a single step, in which the warm-up's rate is still "
+                "zero, so the adapter changes nothing; remove it, and give a smaller --batch (a "
+                f"step is one of {recipe['batch']} samples) or more --epochs"
+            )
         each = [f"{x['task']} {x['id']}: {x['reason']}" for x in one.skipped]
         if each:
             total = sum(count["samples"] for count in one.record["counts"].values())
