@@ -171,7 +171,7 @@ def test_a_picture_that_is_not_there_is_named_and_counted(
 
     assert ran.code == 2
     assert "note: words/2: image" in ran.err and "1.png: not there" in ran.err
-    assert "1 samples could not be asked and count as wrong" in ran.err
+    assert "1 sample could not be asked and counts as wrong" in ran.err
 
 
 def test_pictures_for_a_reader_of_text_are_refused_before_anything_is_asked(

@@ -410,3 +410,17 @@ def test_mmbench_files_that_are_no_table_of_it(root):
     refused(root, "mmbench", "it is empty")
     (root / TSV).write_bytes(b"index\tquestion\n\xff\xfe\t2\n")
     refused(root, "mmbench", "no table of tab-separated text")
+
+
+@pytest.mark.parametrize("name", ["mme", "mmbench"])
+def test_fewer_items_part_no_group(root, name):
+    whole = questions_of(root, name)
+    one = mm_general(root).by_name[name]
+
+    for items in range(1, len(whole) + 1):
+        count = one.count("test", items)
+        inside, outside = whole[:count], whole[count:]
+        assert count >= items
+        assert not {x.place for x in inside} & {x.place for x in outside}
+        assert count == items or whole[count - 2].place == whole[count - 1].place
+    assert mm_general(root).by_name["pope"].count("test", 1) == 1

@@ -94,7 +94,8 @@ def unasked(done: Done) -> list[str]:
     found = [f"{id}: {reason}" for id, reason in dict.fromkeys(everywhere)]
     if not found:
         return []
-    total = f"{len(found)} samples could not be asked and count as wrong"
+    are = "sample could not be asked and counts" if len(found) == 1 else None
+    total = f"{len(found)} {are or 'samples could not be asked and count'} as wrong"
     return [*first_few(found, "samples", "more that could not be asked"), total]
 
 

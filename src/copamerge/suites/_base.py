@@ -101,6 +101,8 @@ class Task:
     def count(self, split: Split, items: int | None) -> int:
         """How many samples `items` of a split are; None is all of them.
 
+        Samples that are judged together are not parted: the count goes on to the end of a group.
+
         Raises:
             SuiteError: None for a task without end, or a split without samples.
         """
@@ -111,7 +113,15 @@ class Task:
         there = self.size(split)
         if there == 0:
             raise SuiteError(f"task {self.name!r}: its {split} split has no samples")
-        return there if items is None else min(items, there)
+        count = there if items is None else min(items, there)
+        while 0 < count < there and self._are_one(split, count):
+            count += 1
+        return count
+
+    def _are_one(self, split: Split, index: int) -> bool:
+        """Whether the sample at this place is judged together with the one before it."""
+        last, this = (self.sample(i, split, 0).place for i in (index - 1, index))
+        return this.group is not None and this == last
 
     def samples(self, split: Split, count: int, seed: int = 0, start: int = 0) -> list[Sample]:
         """Samples `start` to `start + count - 1` of a split."""
