@@ -265,12 +265,11 @@ def test_a_check_names_each_missing_set_once_with_its_own_task(tmp_path):
     )
 
 
-def test_a_check_of_no_folder_says_so_for_each_task():
-    suite = suite_named("clip8")
-
-    found = suite.check(suite.tasks, Looking())
-
-    assert all("give it by --data" in one.problems[0] for one in found)
+def test_a_check_of_no_folder_says_so_once(tmp_path):
+    for suite in (suite_named("clip8"), suite_named("clip8", tmp_path / "none")):
+        with pytest.raises(SuiteError, match="--data") as caught:
+            suite.check(suite.tasks, Looking())
+        assert len(caught.value.problems) == 1
 
 
 @pytest.mark.usefixtures("needs_datasets")

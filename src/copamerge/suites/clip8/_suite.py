@@ -26,7 +26,8 @@ def clip8_suite(data: Path | None) -> Suite:
     tasks = [_task(image_classes(task), root) for task in TASKS]
 
     def checked(tasks: Sequence[Task], looking: Looking) -> tuple[TaskCheck, ...]:
-        return tuple(_checked(task, root, looking) for task in tasks)
+        missing = root.missing()
+        return tuple(_checked(task, missing.get(task.name), looking) for task in tasks)
 
     return replace(labels_suite("clip8", tasks), check=checked)
 
@@ -35,15 +36,10 @@ def _task(known: ImageClasses, root: Root) -> Task:
     return task_from(Asked(known.task, _opener(known, root)), known.title, known.classes)
 
 
-def _checked(task: Task, root: Root, looking: Looking) -> TaskCheck:
-    """As for any image set; of those that are not there, each is named with its own task."""
-    try:
-        missing = root.missing()
-        mine = [missing[task.name]] if task.name in missing else []
-    except SuiteError as error:
-        mine = error.problems
-    if mine:
-        return TaskCheck(task.name, dict.fromkeys(looking.splits), problems=tuple(mine))
+def _checked(task: Task, missing: str | None, looking: Looking) -> TaskCheck:
+    """As for any image set; one that is not there is named with its own task."""
+    if missing is not None:
+        return TaskCheck(task.name, dict.fromkeys(looking.splits), problems=(missing,))
     found = check([task], looking)[0]
     return replace(found, notes=(*found.notes, *_sizes(task, found)))
 
