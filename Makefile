@@ -12,7 +12,7 @@ demo: .venv/ready
 test: .venv/ready
 	$(BIN)/python -m pytest -q -n auto --maxprocesses 4
 
-# Tests of a minute or more, and the laws again with twenty times as many examples.
+# Slow tests, and the laws again with thirty times as many examples: half an hour.
 test-slow: .venv/ready
 	$(BIN)/python -m pytest -q -m slow
 	HYPOTHESIS_PROFILE=night $(BIN)/python -m pytest -q tests/properties

@@ -4,7 +4,7 @@ import os
 
 from hypothesis import HealthCheck, settings
 
-settings.register_profile("push", max_examples=25, deadline=None, derandomize=True, database=None)
+settings.register_profile("push", max_examples=15, deadline=None, derandomize=True, database=None)
 settings.register_profile(
     "night", max_examples=500, deadline=None, suppress_health_check=list(HealthCheck)
 )

@@ -274,6 +274,7 @@ def test_the_data_of_a_suite_file_can_be_checked(file, tmp_path, copamerge_cli):
     assert "no image set is there" in ran.out + ran.err
 
 
+@pytest.mark.slow
 def test_the_run_on_image_sets_goes_through_on_small_ones(tmp_path, monkeypatch, pytestconfig):
     """runs/images.py as it is, but for its sets and its sizes."""
     import importlib.util

@@ -46,6 +46,7 @@ def launched(*words):
 
 
 @gloo
+@pytest.mark.slow
 def test_two_processes_end_where_one_does(copamerge_cli, tiny_llava, tmp_path):
     data = write_mm_mergebench(tmp_path / "mm", train=18)  # two are held out
     path = data / "instructions" / "ScienceQA" / "train.json"

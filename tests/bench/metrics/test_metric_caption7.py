@@ -146,6 +146,7 @@ def test_all_four_kinds_of_matches_are_among_the_captions(statistics):
     assert (matches > 0).all()
 
 
+@pytest.mark.slow
 def test_meteor_of_any_resample_and_of_any_single_item_is_the_jars(statistics):
     rng = np.random.default_rng(0)
     n = len(statistics)
