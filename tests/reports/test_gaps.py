@@ -15,10 +15,10 @@ from copamerge.bench.metrics import METRICS
 from copamerge.bench.statistics import paired_bootstrap, resampled_points
 from copamerge.errors import CopamergeError
 from copamerge.reports import Run, open_run
+from copamerge.reports.gap_tables import gap_tables
 from copamerge.reports.gaps import Column, Gaps, Measure, paper_gap
 from copamerge.reports.paper import TABLES
 from copamerge.reports.run import TaskSet
-from copamerge.reports.tables import gap_tables
 
 ENTRIES = (*REFERENCES, merge_entry("copa"), merge_entry("ties"))
 

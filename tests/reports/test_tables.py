@@ -9,16 +9,9 @@ from fake_runs import experiment_run, make_run
 
 from copamerge.bench.entries import Entry, merge_entry
 from copamerge.reports import Run, open_run
-from copamerge.reports.tables import (
-    MISSING,
-    baseline,
-    csv_text,
-    escaped,
-    markdown,
-    modes_differ,
-    table,
-    verdict_markdown,
-)
+from copamerge.reports.markdown import escaped, markdown, verdict_markdown
+from copamerge.reports.spreadsheet import csv_text
+from copamerge.reports.tables import MISSING, baseline, modes_differ, table
 from copamerge.reports.verdicts import Verdicts, against
 
 

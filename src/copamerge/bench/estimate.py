@@ -14,7 +14,7 @@ from typing import Any
 
 from copamerge.bench.setting import Setting
 from copamerge.bench.specs import GRID, ModelSpec
-from copamerge.bench.units import CHUNK, CONFIG, WEIGHTS
+from copamerge.bench.units import CHUNK, CONFIG, WEIGHTS, weights_bytes, weights_files
 from copamerge.errors import CopamergeError, SuiteError
 from copamerge.io.tensorfile import open_tensors
 from copamerge.suites import Sample, Task
@@ -172,10 +172,10 @@ def model_size(folder: Path) -> tuple[int, int]:
     Raises:
         SuiteError: there are none.
     """
-    files = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("pytorch_model*.bin"))
+    files = weights_files(folder)
     if not files:
         raise SuiteError(f"{folder}: no weights in it (*.safetensors); give the base's folder")
-    size = sum(path.stat().st_size for path in files)
+    size = weights_bytes(folder)
     if files[0].suffix == ".bin":
         return size // 2, size  # as half precision: a pickle does not tell without being read
     headers = [header for path in files for header in open_tensors(path).headers.values()]

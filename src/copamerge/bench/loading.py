@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from copamerge.bench.units import weights_bytes
 from copamerge.errors import CopamergeError, SuiteError
 
 CLIP = "clip"
@@ -50,7 +51,7 @@ def loaded(folder: Path, model_class: str, reader_class: str, what: str) -> tupl
     imported("PIL")
     check_model_folder(folder)
     gpu = torch.cuda.is_available()
-    large = gpu and _weights_bytes(folder) > 2 * FOLD_UP_TO
+    large = gpu and weights_bytes(folder) > 2 * FOLD_UP_TO
     try:
         with without_noise():
             reader = getattr(transformers, reader_class).from_pretrained(folder)
@@ -69,11 +70,6 @@ def loaded(folder: Path, model_class: str, reader_class: str, what: str) -> tupl
             f"{absent[0]!r}); copy the folder again"
         )
     return model.to("cuda" if gpu else "cpu").eval(), reader
-
-
-def _weights_bytes(folder: Path) -> int:
-    files = list(folder.glob("*.safetensors")) or list(folder.glob("pytorch_model*.bin"))
-    return sum(path.stat().st_size for path in files)
 
 
 def check_model_folder(folder: Path) -> None:

@@ -19,7 +19,7 @@ from copamerge.bench.specs import (
     methods_as_published,
 )
 from copamerge.bench.suiting import suited
-from copamerge.bench.units import base_digest
+from copamerge.bench.units import base_digest, weights_bytes
 from copamerge.bench.zoo import Zoo, open_zoo
 from copamerge.errors import CopamergeError, SuiteError, did_you_mean
 from copamerge.suites import Split, Suite, Task, suite_named
@@ -150,8 +150,7 @@ def planned(out: Path, specs: Sequence[ModelSpec] | None, wanted: Wanted) -> Ite
 
 def default_batch(base: Path) -> int:
     """100, or `LARGE_BATCH` where the weights alone are large."""
-    size = sum(path.stat().st_size for path in base.glob("*.safetensors"))
-    return 100 if size <= LARGE_BYTES else LARGE_BATCH
+    return 100 if weights_bytes(base) <= LARGE_BYTES else LARGE_BATCH
 
 
 def _checked(

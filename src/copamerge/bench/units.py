@@ -119,6 +119,16 @@ def base_digest(folder: Path) -> str:
     return _combined({path.name: file_sha256(path) for path in files})
 
 
+def weights_files(folder: Path) -> list[Path]:
+    """A model's weights: safetensors where there are some, else what torch saved."""
+    return sorted(folder.glob("*.safetensors")) or sorted(folder.glob("pytorch_model*.bin"))
+
+
+def weights_bytes(folder: Path) -> int:
+    """Of a model on disk."""
+    return sum(path.stat().st_size for path in weights_files(folder))
+
+
 def file_sha256(path: Path) -> str:
     digest = hashlib.sha256()
     with path.open("rb") as file:

@@ -12,15 +12,8 @@ from copamerge.reports.figures import Drawn
 from copamerge.reports.makeup import Makeup
 from copamerge.reports.paper import CAVEATS, SOURCE
 from copamerge.reports.run import Run
-from copamerge.reports.tables import (
-    MISSING,
-    Cell,
-    Table,
-    baseline,
-    shown,
-    verdict_notes,
-    verdict_rows,
-)
+from copamerge.reports.tables import MISSING, Cell, Table, baseline, shown
+from copamerge.reports.verdict_table import verdict_notes, verdict_rows
 from copamerge.reports.verdicts import Verdicts
 
 

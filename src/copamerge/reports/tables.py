@@ -1,18 +1,11 @@
 """Tables of a run: methods as rows, tasks as columns, the paper's numbers beside ours."""
 
-import csv
-import io
-import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from copamerge.bench.metrics import METRICS, MODES, Mode
-from copamerge.reports.gaps import Column, Gap, Gaps, paper_gap
-from copamerge.reports.makeup import Grid
+from copamerge.bench.metrics import METRICS, Mode
 from copamerge.reports.paper import CAVEATS, SOURCE, PaperRow, PaperTable, paper_table
 from copamerge.reports.run import GROUPS, Group, ModelRecord, Run
-from copamerge.reports.verdicts import BEST_NOTE, NOTE, Verdicts
 
 MISSING = "–"
 CAPTIONS = ("caption6",)
@@ -119,7 +112,7 @@ class Table:
 def table(run: Run, mode: Mode = "official", *, brief: bool = False) -> Table:
     """The Table 2 layout; `brief` is Table 7's: the two means alone."""
     printed = paper_table(run.record.suite, run.experiment) if mode == "official" else None
-    heads = _heads(run, brief and run.record.averaged)
+    heads = table_heads(run, brief and run.record.averaged)
     lines = []
     for model in run.models:
         row = paper_row(run, model) if mode == "official" else None
@@ -133,106 +126,8 @@ def table(run: Run, mode: Mode = "official", *, brief: bool = False) -> Table:
         lines=tuple(lines),
         notes=(),
     )
-    made, marks = _marked(made, _marks(run, made, printed if made.has_paper else None))
+    made, marks = marked(made, _marks(run, made, printed if made.has_paper else None))
     return replace(made, notes=_notes(run, made, printed, marks))
-
-
-def gap_tables(run: Run, gaps: Gaps, mode: Mode) -> tuple[Table, ...]:
-    """Models against individual and multi-task ones: the means, then each measure by task.
-
-    Empty where the run has neither of the two.
-
-    Raises:
-        SuiteError: a file of scores cannot be read.
-    """
-    return tuple(
-        _gap_table(run, gaps, mode, heading, columns) for heading, columns in gaps.columns.items()
-    )
-
-
-def _gap_table(run: Run, gaps: Gaps, mode: Mode, heading: str, columns: Sequence[Column]) -> Table:
-    printed = paper_table(run.record.suite, run.experiment) if mode == "official" else None
-    heads = tuple(Head(column.key, column.title, column.mean) for column in columns)
-    lines = []
-    for model in run.models:
-        row = paper_row(run, model) if mode == "official" else None
-        cells = tuple(_gap_cell(run, gaps, model, column, mode, printed, row) for column in columns)
-        lines.append(Line(model, cells))
-    made = Table(
-        name=run.experiment,
-        heading=heading,
-        mode=mode,
-        heads=heads,
-        lines=tuple(lines),
-        notes=(),
-    )
-    marks: dict[str, str] = {}
-    if printed is not None:
-        made, marks = _marked(made, _gap_marks(made, columns, printed))
-    return replace(made, notes=_gap_notes(run, gaps, made, columns, printed, marks))
-
-
-def _gap_cell(
-    run: Run,
-    gaps: Gaps,
-    model: ModelRecord,
-    column: Column,
-    mode: Mode,
-    printed: PaperTable | None,
-    row: PaperRow | None,
-) -> Cell:
-    gap: Gap = gaps.of(model.name, column, mode)
-    whole = printed is not None and _is_whole(run, printed, column.over.key)
-    value = paper_gap(printed, row, column, whole)
-    paper = None
-    if value is not None and row is not None:
-        paper = f"{value:.1f}" if column.measure == "normalised" else f"{value:+.{row.decimals}f}"
-    return Cell(
-        gap.value,
-        gap.stderr,
-        paper,
-        gap.reason,
-        fewer=gap.tasks if gap.value is not None and gap.tasks < len(column.over.tasks) else None,
-        signed=column.measure != "normalised",
-        unsure=gap.unsure,
-    )
-
-
-def _gap_notes(
-    run: Run,
-    gaps: Gaps,
-    made: Table,
-    columns: Sequence[Column],
-    printed: PaperTable | None,
-    marks: Mapping[str, str],
-) -> tuple[str, ...]:
-    percent = any(column.measure == "normalised" for column in columns)
-    means = any(column.mean for column in columns)
-    said = f"Scored as `{made.mode}`."
-    if percent:
-        said += " A percentage is a model's points on a task over those of the task's own adapter"
-        said += ", and then the mean over tasks." if means else "."
-    said += (
-        f" ± is the standard error by a paired bootstrap over items ({gaps.resamples} resamples)."
-    )
-    notes = [said, *(f"{symbol} {note}" for symbol, note in marks.items())]
-    if any(cell.fewer for line in made.lines for cell in line.cells):
-        notes.append("(k) Over k tasks, those that the model was asked.")
-    if reasons := _reasons(made):
-        notes.append(f"{MISSING} No number: {'; '.join(reasons)}.")
-    unsure = {cell.unsure for line in made.lines for cell in line.cells if cell.unsure}
-    if unsure:
-        notes.append(f"No standard error: {'; '.join(sorted(unsure))}.")
-    if _is_first(gaps, made):
-        notes += gaps.missing
-    if made.has_paper and printed is not None:
-        how = ": differences of its means, percentages of its numbers by task" if means else ""
-        notes.append(f"The paper's are computed from what it prints in {printed.label}{how}.")
-    return tuple(notes)
-
-
-def _is_first(gaps: Gaps, made: Table) -> bool:
-    return made.heading == next(iter(gaps.columns))
 
 
 def _counts(run: Run, model: str, mode: Mode) -> dict[str, int]:
@@ -259,23 +154,7 @@ def _marks(run: Run, made: Table, printed: PaperTable | None) -> list[tuple[str,
     return found
 
 
-def _gap_marks(
-    made: Table, columns: Sequence[Column], printed: PaperTable
-) -> list[tuple[str, ...]]:
-    """Of columns in which the paper has numbers."""
-    found = []
-    for i, column in enumerate(columns):
-        tasks = column.over.tasks
-        if column.mean:
-            # Of a mean, names do not matter; what is doubtful of an individual model does.
-            tasks = () if column.measure == "mtl" else ("cars",)
-        if all(line.cells[i].paper is None for line in made.lines):
-            tasks = ()
-        found.append(tuple(printed.marks[task] for task in tasks if task in printed.marks))
-    return found
-
-
-def _marked(made: Table, notes: Sequence[Sequence[str]]) -> tuple[Table, dict[str, str]]:
+def marked(made: Table, notes: Sequence[Sequence[str]]) -> tuple[Table, dict[str, str]]:
     """The table with symbols at its heads, and symbol -> note."""
     symbols: dict[str, str] = {}
     for note in dict.fromkeys(note for each in notes for note in each):
@@ -288,7 +167,7 @@ def _marked(made: Table, notes: Sequence[Sequence[str]]) -> tuple[Table, dict[st
     return replace(made, heads=heads), {symbol: note for note, symbol in symbols.items()}
 
 
-def _is_whole(run: Run, printed: PaperTable, group: str) -> bool:
+def is_whole(run: Run, printed: PaperTable, group: str) -> bool:
     """Whether our tasks of a group are those that the paper's mean is over."""
     if group not in GROUPS:
         return False
@@ -326,7 +205,7 @@ def paper_row(run: Run, model: ModelRecord) -> PaperRow | None:
     return None
 
 
-def _heads(run: Run, brief: bool) -> tuple[Head, ...]:
+def table_heads(run: Run, brief: bool) -> tuple[Head, ...]:
     heads: list[Head] = []
     for group in GROUPS:
         if not brief:
@@ -352,7 +231,7 @@ def _cell(
     if head.mean:
         group: Group = "seen" if head.key == "seen" else "unseen"
         mean = run.mean(model, group, mode)
-        if paper and printed and _is_whole(run, printed, group):
+        if paper and printed and is_whole(run, printed, group):
             text = paper.printed(paper.seen if group == "seen" else paper.unseen)
         whole = len(run.asked(group))
         if mean is None:
@@ -397,8 +276,8 @@ def _notes(
         )
     if "Not asked" in made.extras:
         notes.append("Not asked: samples whose picture did not open; they count as wrong.")
-    if reasons := _reasons(made):
-        notes.append(f"{MISSING} No number: {'; '.join(reasons)}.")
+    if why := reasons(made):
+        notes.append(f"{MISSING} No number: {'; '.join(why)}.")
     if made.has_paper and printed is not None:
         caveat = CAVEATS.get(record.suite, "")
         notes.append(f"The paper's numbers are from {SOURCE}, {printed.label}. {caveat}".strip())
@@ -429,7 +308,7 @@ def paper_notes(printed: PaperTable) -> list[str]:
     return notes
 
 
-def _reasons(made: Table) -> list[str]:
+def reasons(made: Table) -> list[str]:
     found: dict[str, list[str]] = {}
     for line in made.lines:
         for cell in line.cells:
@@ -449,67 +328,6 @@ def shown(cell: Cell) -> str:
     return f"{points}{error}" + (f" ({cell.fewer})" if cell.fewer else "")
 
 
-def markdown(made: Table) -> str:
-    """The table, its notes below."""
-    heads = ["Method", *map(_head, made.heads), *made.extras]
-    rows = []
-    for line in made.lines:
-        cells = [shown(cell) for cell in line.cells]
-        rows.append([escaped(line.model.shown), *cells, *map(line.extra, made.extras)])
-        if any(cell.paper is not None for cell in line.cells):
-            paper = [f"*{cell.paper}*" if cell.paper else "" for cell in line.cells]
-            rows.append(["*paper*", *paper, *[""] * len(made.extras)])
-    notes = "\n".join(f"- {escaped(note, code=True)}" for note in made.notes)
-    return f"{_grid(heads, rows)}\n\n{notes}\n"
-
-
-def _head(head: Head) -> str:
-    return escaped(head.title) + (f" {escaped(head.dagger)}" if head.dagger else "")
-
-
-def grid_markdown(grid: Grid) -> str:
-    """The parts of a task's points, by model."""
-    rows = [[escaped(model.shown), *map(escaped, cells)] for model, cells in grid.rows]
-    return _grid(["Model", *map(escaped, grid.heads)], rows)
-
-
-def verdict_markdown(run: Run, all_verdicts: Sequence[Verdicts]) -> str:
-    """One row a model, one column for each model compared with and each group."""
-    heads, rows = verdict_rows(run, all_verdicts)
-    notes = "\n".join(f"- {escaped(note)}" for note in verdict_notes(run, all_verdicts))
-    grid = _grid([escaped(head) for head in heads], [list(map(escaped, row)) for row in rows])
-    return f"{grid}\n\n{notes}\n"
-
-
-def verdict_rows(run: Run, all_verdicts: Sequence[Verdicts]) -> tuple[list[str], list[list[str]]]:
-    """Headings and rows; a model that was compared with nothing has no row."""
-    columns = [
-        (verdicts, over)
-        for verdicts in all_verdicts
-        for over in run.sets
-        if any(v.group == over.key for v in verdicts.found)
-    ]
-    heads = ["Method"] + [
-        f"{over.title}, against {run.model(verdicts.against).shown}" for verdicts, over in columns
-    ]
-    rows = []
-    for model in run.models:
-        found = [vs.of(model.name, over.key) for vs, over in columns]
-        if any(found):
-            rows.append([model.shown, *(v.text if v else MISSING for v in found)])
-    return heads, rows
-
-
-def verdict_notes(run: Run, all_verdicts: Sequence[Verdicts]) -> list[str]:
-    """How to read the verdicts, and how many were made."""
-    made = sum(len(verdicts.found) for verdicts in all_verdicts)
-    notes = [NOTE, f"{made} comparisons were made here."]
-    copas = {baseline(run), *(baseline(run, rule) for rule in scale_rules(run))}
-    if any(verdicts.against not in copas for verdicts in all_verdicts):
-        notes.append(BEST_NOTE)
-    return notes
-
-
 def baseline(run: Run, rule: str | None = None) -> str | None:
     """What the others are compared with: copa as it is published, else the last copa of the run.
 
@@ -527,51 +345,6 @@ def scale_rules(run: Run) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def csv_text(run: Run, gaps: Gaps | None = None) -> str:
-    """Everything in one table for a spreadsheet: a row for each model and mode.
-
-    `gaps` adds the numbers of `gap_tables`.
-    """
-    out = io.StringIO()
-    heads = _heads(run, brief=False)
-    columns = [] if gaps is None else [c for each in gaps.columns.values() for c in each]
-    writer = csv.writer(out, lineterminator="\n")
-    names = [f"{head.key} mean" if head.mean else head.key for head in heads]
-    names += [column.key for column in columns]
-    writer.writerow(
-        ["model", "title", "kind", "method", "options", "scale_rule", "multiple", "x", "mode"]
-        + ["unreadable", "empty", "not asked"]
-        + [f"{_harmless(name)}{tail}" for name in names for tail in ("", " stderr", " paper")]
-        + ["paper source"]
-    )
-    for mode in MODES:
-        whole = table(run, mode)
-        beside = () if gaps is None else gap_tables(run, gaps, mode)
-        for i, line in enumerate(whole.lines):
-            model = line.model
-            texts = [
-                model.name,
-                model.shown,
-                model.kind,
-                model.method or "",
-                json.dumps(model.changed, sort_keys=True) if model.changed else "",
-                model.scale_rule or "",
-                _place(model.multiple),
-                _place(run.places.get(model.name)),
-                mode,
-            ]
-            cells = [*line.cells, *(c for made in beside for c in made.lines[i].cells)]
-            numbers = [
-                number
-                for cell in cells
-                for number in (_number(cell.points), _number(cell.stderr), cell.paper or "")
-            ]
-            counts = [line.counts.get(head, 0) for head in COUNTED]
-            source = paper_source(run) if any(cell.paper for cell in cells) else ""
-            writer.writerow([*map(_harmless, texts), *counts, *numbers, source])
-    return out.getvalue()
-
-
 def paper_source(run: Run) -> str:
     """Where the paper's numbers beside a run are from, with all that has to be said of them."""
     printed = paper_table(run.record.suite, run.experiment)
@@ -583,36 +356,3 @@ def paper_source(run: Run) -> str:
         marks.setdefault(note, []).append(titles.get(task, task))
     said = [f"{', '.join(tasks)}: {note}" for note, tasks in marks.items()]
     return " ".join([f"{SOURCE}, {printed.label}.", *said, *paper_notes(printed)])
-
-
-def _number(number: float | None) -> str:
-    return "" if number is None else repr(number)
-
-
-def _place(x: float | str | None) -> str:
-    return x if isinstance(x, str) else "" if x is None else f"{x:g}"
-
-
-def _harmless(text: str) -> str:
-    # A spreadsheet would run these as formulas.
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
-
-
-def _grid(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [_line(heads), _line([":--"] + ["--:"] * (len(heads) - 1)), *map(_line, rows)]
-    return "\n".join(lines)
-
-
-def _line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
-
-
-def escaped(text: str, *, code: bool = False) -> str:
-    """Text of a stranger as Markdown that shows it as it is; `code` leaves backticks alone."""
-    special = r"\*_[]<>|#&" + ("" if code else "`")
-    flat = " ".join(text.split())
-    kept = re.split(r"(`[\w.+-]+`)", flat) if code else [flat]
-    return "".join(
-        part if i % 2 else "".join(f"\\{c}" if c in special else c for c in part)
-        for i, part in enumerate(kept)
-    )

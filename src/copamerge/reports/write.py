@@ -10,27 +10,24 @@ from copamerge.bench.metrics import MODES, Mode
 from copamerge.errors import CopamergeError, OutputError
 from copamerge.io._atomic import check_place, whole_folder
 from copamerge.reports.figures import FROM_RUNS, Drawn, draw
+from copamerge.reports.gap_tables import gap_tables
 from copamerge.reports.gaps import Gaps
 from copamerge.reports.makeup import makeup
+from copamerge.reports.markdown import escaped, grid_markdown, markdown, verdict_markdown
 from copamerge.reports.page import Page, Section, html, makeup_title, title
 from copamerge.reports.paper import paper_table
 from copamerge.reports.run import GROUPS, Run
 from copamerge.reports.spectra import Multiples, Spread, multiples, spreads
+from copamerge.reports.spreadsheet import csv_text
 from copamerge.reports.tables import (
     HEADINGS,
     Cell,
     Table,
     baseline,
-    csv_text,
-    escaped,
-    gap_tables,
-    grid_markdown,
-    markdown,
     modes_differ,
     paper_source,
     scale_rules,
     table,
-    verdict_markdown,
 )
 from copamerge.reports.verdicts import Verdicts, against, best, unjudged
 

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from copamerge.suites._base import Suite, Task
+from copamerge.suites._base import Suite
 from copamerge.suites.mm_mergebench.checks import check_from
 from copamerge.suites.mm_mergebench.conversations import is_validation
-from copamerge.suites.mm_mergebench.found import Source, later, no_sample, task_from
+from copamerge.suites.mm_mergebench.found import Source, later, task_from
 from copamerge.suites.mm_mergebench.general import mm_general
 from copamerge.suites.mm_mergebench.layout import layouts, places
 from copamerge.suites.mm_mergebench.records import source
@@ -25,11 +25,12 @@ def mm_mergebench(data: Path | None) -> Suite:
         known = places(data)
         return {layout.name: source(layout, known) for layout in there}
 
-    tasks = [
-        Task(x.name, x.title, x.metric, x.seen, sample=no_sample, asking=x.asking) for x in there
-    ]
+    tasks = (
+        task_from(x.name, x.title, x.metric, later(x.name, sources), x.asking, seen=x.seen)
+        for x in there
+    )
     return Suite(
         "mm-mergebench",
-        tuple(task_from(task, later(task.name, sources)) for task in tasks),
+        tuple(tasks),
         check=check_from(sources),
     )

@@ -3,13 +3,13 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from copamerge.errors import SuiteError
-from copamerge.suites._base import Sample, Split, Task
+from copamerge.suites._base import Asking, Sample, Split, Task
 
 Record = Mapping[str, Any]
 """One question or conversation of a file, as it is there."""
@@ -78,14 +78,16 @@ def later(name: str, sources: Callable[[], Mapping[str, Source]]) -> Source:
     return Source(lambda split: source().read(split), lambda split: source().files(split))
 
 
-def task_from(task: Task, source: Source) -> Task:
-    """The task, its samples being read once, when the first of them is wanted."""
+def task_from(
+    name: str, title: str, metric: str, source: Source, asking: Asking, *, seen: bool = False
+) -> Task:
+    """A task whose samples are read once, when the first of them is wanted."""
 
     @lru_cache(maxsize=3)
     def samples(split: Split) -> tuple[Sample, ...]:
         found = source.read(split)
         if found.stops:
-            raise SuiteError(f"task {task.name!r}: {problem}" for problem in found.stops)
+            raise SuiteError(f"task {name!r}: {problem}" for problem in found.stops)
         return found.samples
 
     @lru_cache(maxsize=3)
@@ -95,12 +97,9 @@ def task_from(task: Task, source: Source) -> Task:
     def sample(index: int, split: Split, seed: int) -> Sample:
         return samples(split)[index]
 
-    return replace(task, sample=sample, size=lambda split: len(samples(split)), digest=digest)
-
-
-def no_sample(index: int, split: Split, seed: int) -> Sample:
-    """Of a task that `task_from` has yet to give its samples."""
-    raise NotImplementedError
+    return Task(
+        name, title, metric, seen, sample, asking, lambda split: len(samples(split)), digest
+    )
 
 
 def _digest(files: Mapping[str, Path]) -> str:

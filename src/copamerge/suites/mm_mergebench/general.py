@@ -4,9 +4,9 @@ from pathlib import Path
 from types import MappingProxyType
 
 from copamerge.errors import SuiteError
-from copamerge.suites._base import Suite, Task
+from copamerge.suites._base import Suite
 from copamerge.suites.mm_mergebench.checks import check_from
-from copamerge.suites.mm_mergebench.found import Source, later, no_sample, task_from
+from copamerge.suites.mm_mergebench.found import Source, later, task_from
 from copamerge.suites.mm_mergebench.layout import PAD, PAD_LONG
 from copamerge.suites.mm_mergebench.mmbench import mmbench
 from copamerge.suites.mm_mergebench.mme import mme
@@ -21,14 +21,16 @@ def mm_general(data: Path | None) -> Suite:
     `data` is LLaVA's playground/data/eval; it is not looked at before the first sample is wanted.
     """
     tasks = (
-        Task("pope", "POPE", "pope", False, no_sample, PAD),
-        Task("mme", "MME", "mme", False, no_sample, PAD),
-        Task("mmbench", "MMBench", "mmbench_circular", False, no_sample, PAD_LONG),
+        task_from(name, title, metric, later(name, lambda: _sources(data)), asking)
+        for name, title, metric, asking in (
+            ("pope", "POPE", "pope", PAD),
+            ("mme", "MME", "mme", PAD),
+            ("mmbench", "MMBench", "mmbench_circular", PAD_LONG),
+        )
     )
-
     return Suite(
         "mm-general",
-        tuple(task_from(task, later(task.name, lambda: _sources(data))) for task in tasks),
+        tuple(tasks),
         averaged=False,
         check=check_from(lambda: _sources(data)),
     )

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from copamerge.bench.loading import check_model_folder, imported, without_noise
+from copamerge.bench.loading import imported, without_noise
+from copamerge.bench.models import sees
 from copamerge.bench.prompting import TextProcessor
 from copamerge.errors import SuiteError
 from copamerge.suites import Task
@@ -32,14 +33,11 @@ def open_base(folder: Path, tasks: Sequence[Task], dtype: torch.dtype) -> Base:
         SuiteError: transformers cannot load the folder, or it lacks what training needs.
         CopamergeError: transformers is not installed.
     """
-    transformers = imported("transformers")
-    check_model_folder(folder)
+    transformers, pictured = imported("transformers"), sees(folder)
+    kind = "AutoModelForImageTextToText" if pictured else "AutoModelForCausalLM"
+    reads = "AutoProcessor" if pictured else "AutoTokenizer"
     try:
         with without_noise():
-            config = transformers.AutoConfig.from_pretrained(folder)
-            sees = type(config) in transformers.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
-            kind = "AutoModelForImageTextToText" if sees else "AutoModelForCausalLM"
-            reads = "AutoProcessor" if sees else "AutoTokenizer"
             processor = getattr(transformers, reads).from_pretrained(folder)
             model, found = getattr(transformers, kind).from_pretrained(
                 folder, dtype=dtype, output_loading_info=True
@@ -52,7 +50,7 @@ def open_base(folder: Path, tasks: Sequence[Task], dtype: torch.dtype) -> Base:
             f"{folder}: its weights lack {len(absent)} tensors of the model (first: "
             f"{absent[0]!r}); copy the folder again"
         )
-    if not sees:
+    if not pictured:
         processor = TextProcessor(processor)
     elif not getattr(processor, "chat_template", None) and any(
         task.asking.template == "chat" for task in tasks
