@@ -10,14 +10,13 @@ import torch
 from pydantic import BaseModel, ConfigDict
 
 from copamerge._version import __version__
-from copamerge.analysis.directions import Directions, directions, preserved
-from copamerge.analysis.image import ROUNDING, image_of, norm_of
-from copamerge.analysis.interference import Change, change, interference, interference_rescaled
-from copamerge.analysis.relations import cosine
+from copamerge.analysis.image import ROUNDING, image_of, norm_of, svd_of
+from copamerge.analyzing.traces import Seen, Trace, seen, trace
 from copamerge.core.delta import LowRank
 from copamerge.core.lora import FactorStack
 from copamerge.errors import AdapterError, CopamergeError, RecipeError
 from copamerge.merging import MergedAdapter, memory, resolve_device
+from copamerge.merging.common import plan_common
 from copamerge.merging.folder import store
 from copamerge.merging.plan import Plan, plan
 from copamerge.merging.report import merge_report
@@ -48,27 +47,6 @@ class Compared(_Part):
     """Frobenius norm over all layers it takes part in; null when no merge could be measured."""
     sha256: dict[str, str]
     """Hash of each file, by name."""
-
-
-class Trace(_Part):
-    """What is left of one adapter in a merge. Null: it takes no part, or one of the two is zero."""
-
-    cosine: float | None
-    """Of its delta and the merged one, the whole model as one vector."""
-    directions: int
-    """Singular directions of its delta, over all layers."""
-    preserved: float | None
-    """Share of them that the merge sends within the angle of where the adapter does; every
-    direction of every layer counts once."""
-    preserved_energy: float | None
-    """The same, each direction counted by its squared singular value: strong ones count more."""
-    gain: float | None
-    """How strongly the merge acts along them, 1 as in the adapter; counted in the same way."""
-    interference: float | None
-    """Relative change of its delta on the space that it reads from: 0 none, 1 as if it were gone,
-    more where it is drowned."""
-    interference_rescaled: float | None
-    """The least of that for any multiple of the merge: 0 to 1."""
 
 
 class Points(_Part):
@@ -143,17 +121,6 @@ def check_methods(names: Sequence[str]) -> None:
             problems += error.problems
     if problems:
         raise RecipeError(problems)
-
-
-def plan_common(recipe: Recipe) -> Plan:
-    """What holds whichever method is taken: adapters open, layers that fit.
-
-    Raises:
-        AdapterError, PlanError: nothing can be compared.
-    """
-    # A plain sum takes adapters of any ranks, as it is: what it refuses, every method does.
-    plain = {"method": method_from("task_arithmetic"), "rank": "full"}
-    return plan(recipe.model_copy(update=plain))
 
 
 def compare_methods(
@@ -302,7 +269,7 @@ def _merged(
 
 @torch.inference_mode()
 def _measured(job: Plan, layers: Sequence[MergedLayer], within_degrees: float) -> _Measured:
-    found: dict[int, list[tuple[Directions, Change]]] = defaultdict(list)
+    found: dict[int, list[Seen]] = defaultdict(list)
     square = 0.0
     for layer in layers:
         delta = LowRank(layer.factors.A.double(), layer.factors.B.double())
@@ -310,17 +277,17 @@ def _measured(job: Plan, layers: Sequence[MergedLayer], within_degrees: float) -
         stack = _inputs(job, layer, delta.A.device)
         for place, i in enumerate(layer.plan.present):
             r = stack.ranks[place]
-            image = image_of(delta, stack.A[place, :r], stack.B[place, :, :r])
-            found[i].append((directions(image), change(image)))
+            image = image_of(delta, svd_of(stack.A[place, :r], stack.B[place, :, :r]))
+            found[i].append(seen(image))
     norm = square**0.5
     own: list[float | None] = [
-        sum(x.own for _, x in found[i]) ** 0.5 if i in found else None
+        sum(x.change.own for x in found[i]) ** 0.5 if i in found else None
         for i in range(len(job.adapters))
     ]
     # Less than rounding is nothing: a cosine to it would be one of noise.
     vanished = norm <= ROUNDING * max(size or 0.0 for size in own)
     traces = tuple(
-        _trace(found.get(i, []), 0.0 if vanished else norm, within_degrees)
+        trace(found.get(i, []), 0.0 if vanished else norm, within_degrees)
         for i in range(len(job.adapters))
     )
     return _Measured(norm, own, traces)
@@ -329,23 +296,6 @@ def _measured(job: Plan, layers: Sequence[MergedLayer], within_degrees: float) -
 def _inputs(job: Plan, layer: MergedLayer, device: torch.device) -> FactorStack:
     modules = [job.adapters[i].module(layer.plan.name).to(device) for i in layer.plan.present]
     return FactorStack.of(layer.plan.name, modules, layer.plan.weights)
-
-
-def _trace(
-    layers: Sequence[tuple[Directions, Change]], norm: float, within_degrees: float
-) -> Trace:
-    kept = preserved([x for x, _ in layers], within_degrees)
-    changes = [x for _, x in layers]
-    size = sum(x.own for x in changes) ** 0.5
-    return Trace(
-        cosine=cosine(float(sum(x.inner for x in changes)), norm, size),
-        directions=kept.of,
-        preserved=kept.share,
-        preserved_energy=kept.energy,
-        gain=kept.gain,
-        interference=interference(changes),
-        interference_rescaled=interference_rescaled(changes),
-    )
 
 
 def _row(name: str, merged: _Merged, measured: _Measured, common: Sequence[str]) -> Row:

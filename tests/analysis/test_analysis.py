@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from copamerge.analysis.directions import directions, preserved
-from copamerge.analysis.image import image_of, norm_of
+from copamerge.analysis.image import image_of, norm_of, svd_of
 from copamerge.analysis.interference import change, interference, interference_rescaled
 from copamerge.analysis.relations import cosine
 from copamerge.core.delta import LowRank
@@ -50,7 +50,7 @@ def test_angles_and_gains_are_those_of_the_dense_matrices(stack):
     for A, B in inputs(stack):
         U, S, V = svd_of_dense((B @ A).numpy())
 
-        found = directions(image_of(total(stack), A, B))
+        found = directions(image_of(total(stack), svd_of(A, B)))
 
         assert len(found.sigma) == len(S)
         for k in range(len(S)):
@@ -69,7 +69,7 @@ def test_interference_is_that_of_the_dense_matrices(stack):
         T = (B @ A).numpy()
         _, S, V = svd_of_dense(T)
 
-        found = [change(image_of(total(stack), A, B))]
+        found = [change(image_of(total(stack), svd_of(A, B)))]
 
         if not len(S):
             assert interference(found) is None and interference_rescaled(found) is None
@@ -92,7 +92,7 @@ def test_the_best_multiple_is_the_one_of_least_squares():
         x, y = (M @ V).ravel(), (T @ V).ravel()
         c = max(0.0, x @ y / (x @ x))
 
-        found = interference_rescaled([change(image_of(total(stack), A, B))])
+        found = interference_rescaled([change(image_of(total(stack), svd_of(A, B)))])
 
         assert found == pytest.approx(np.linalg.norm(c * x - y) / np.linalg.norm(T), abs=EXACT)
 
@@ -104,7 +104,7 @@ def test_norms_and_inner_products_are_those_of_the_dense_matrices(stack):
     for A, B in inputs(stack):
         T = (B @ A).numpy()
 
-        found = change(image_of(total(stack), A, B))
+        found = change(image_of(total(stack), svd_of(A, B)))
 
         assert found.inner == pytest.approx(np.sum(M * T), rel=EXACT, abs=EXACT)
         assert found.own == pytest.approx(np.sum(T * T), rel=EXACT)
@@ -130,8 +130,8 @@ def test_how_either_delta_is_factored_changes_nothing():
     Q = torch.randn(6, 6, generator=rng, dtype=torch.float64) + 3 * torch.eye(6)
     turned = LowRank(torch.linalg.solve(Q, merged.A), merged.B @ Q)
 
-    one = image_of(merged, A, B)
-    other = image_of(turned, torch.linalg.solve(R, A), B @ R)
+    one = image_of(merged, svd_of(A, B))
+    other = image_of(turned, svd_of(torch.linalg.solve(R, A), B @ R))
 
     for x, y in zip(directions(one), directions(other), strict=True):
         torch.testing.assert_close(x, y, rtol=EXACT, atol=EXACT)
@@ -156,7 +156,7 @@ def planted(U, S, V):
 
 
 def measured(merged, A, B, within=45.0):
-    image = image_of(merged, A, B)
+    image = image_of(merged, svd_of(A, B))
     found = [change(image)]
     return (
         directions(image),
@@ -263,8 +263,8 @@ def test_weak_directions_count_as_one_each_and_little_by_energy():
 def test_layers_count_by_their_directions_and_by_their_energy():
     (U,), (V,) = orthonormal(12, 3), orthonormal(14, 3, seed=1)
     A, B = planted(U, S3, V)
-    kept = image_of(LowRank(A, B), A, B)
-    lost = image_of(LowRank(A[:1], 0 * B[:, :1]), A, 2 * B)
+    kept = image_of(LowRank(A, B), svd_of(A, B))
+    lost = image_of(LowRank(A[:1], 0 * B[:, :1]), svd_of(A, 2 * B))
 
     both = preserved([directions(kept), directions(lost)])
     altered = interference([change(kept), change(lost)])
@@ -337,9 +337,11 @@ def test_unrelated_adapters_are_as_far_apart_as_is_said():
     merged = total(stack)
     mean = LowRank(merged.A, merged.B / n)
 
-    images = [image_of(merged, A, B) for A, B in inputs(stack)]
+    images = [image_of(merged, svd_of(A, B)) for A, B in inputs(stack)]
     summed = np.mean([interference([change(x)]) for x in images])
-    averaged = np.mean([interference([change(image_of(mean, A, B))]) for A, B in inputs(stack)])
+    averaged = np.mean(
+        [interference([change(image_of(mean, svd_of(A, B)))]) for A, B in inputs(stack)]
+    )
     cosines = [cosine(change(x).inner, norm_of(merged), change(x).own ** 0.5) for x in images]
 
     assert summed == pytest.approx(((n - 1) * r / d_in) ** 0.5, rel=0.2)
@@ -352,7 +354,7 @@ def test_directions_of_a_stranger_point_anywhere():
     (_, (A, B)) = inputs(stack)
     stranger = LowRank(*inputs(stack)[0])
 
-    found = directions(image_of(stranger, A, B))
+    found = directions(image_of(stranger, svd_of(A, B)))
 
     assert float(found.cosine.square().mean() ** 0.5) == pytest.approx(80**-0.5, rel=0.3)
     assert preserved([found]).share == 0.0

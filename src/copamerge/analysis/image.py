@@ -27,13 +27,12 @@ class Image:
     MV: Float64[Tensor, "d_out k"]
 
 
-def image_of(merged: LowRank, A: Float[Tensor, "r d_in"], B: Float[Tensor, "d_out r"]) -> Image:
-    """What `merged` makes of the directions of the input `B @ A` (scaling folded in).
+def image_of(merged: LowRank, own: Svd) -> Image:
+    """What `merged` makes of the directions of an input, given by its `svd_of`.
 
     Neither delta is formed. Where singular values tie, the directions among them are the SVD's
     choice; everything else is unchanged when either delta is factored otherwise.
     """
-    own = svd_of(A, B)
     MV = merged.B.double() @ (merged.A.double() @ own.Vt.mT)
     return Image(own.U, own.S, MV)
 

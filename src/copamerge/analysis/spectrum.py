@@ -82,4 +82,5 @@ def values_of_product(
 def _root(gram: Float64[Tensor, "R R"]) -> Float64[Tensor, "R R"]:
     """Some R with `R^T R` the Gram matrix."""
     values, vectors = torch.linalg.eigh(gram)
-    return values.clamp(min=0).sqrt()[:, None] * vectors.mT
+    root: Tensor = values.clamp(min=0).sqrt()[:, None] * vectors.mT
+    return root

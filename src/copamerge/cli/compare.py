@@ -76,9 +76,10 @@ def compare(
 
     Nothing is written. Exit code 2 when no method could merge them.
     """
-    from copamerge.comparison import check_methods, compare_methods, plan_common
+    from copamerge.comparison import check_methods, compare_methods
     from copamerge.errors import RecipeError
     from copamerge.merging import resolve_device
+    from copamerge.merging.common import plan_common
 
     problems: list[str] = []
     overrides = {

@@ -97,7 +97,7 @@ def walk(
     """
 
     def work(layer: LayerPlan, stack: FactorStack) -> T:
-        return then(_merge_layer(plan, layer, stack))
+        return then(merge_layer(plan, layer, stack))
 
     return over_layers(plan, work, device=device, keys=keys, progress=progress)
 
@@ -196,7 +196,12 @@ def _is_small(layer: LayerPlan) -> bool:
     return not dense or 4 * layer.d_in * layer.d_out * (len(layer.present) + 4) <= SMALL
 
 
-def _merge_layer(plan: Plan, layer: LayerPlan, stack: FactorStack) -> MergedLayer:
+def merge_layer(plan: Plan, layer: LayerPlan, stack: FactorStack) -> MergedLayer:
+    """One layer by the plan's method, compressed to the plan's rank.
+
+    Raises:
+        CopamergeError: the result overflows float32.
+    """
     method, draws = plan.recipe.method, Draws(plan.recipe.seed, layer.name)
     factors = factorize(method.merge(stack, draws), layer.rank, draws)
     bias = method.merge_bias(stack, draws) if stack.bias is not None else None

@@ -128,6 +128,14 @@ class Copa(MergeMethod):
         scale = self.scale / stack.n if self.normalize else self.scale
         return scale * (stack.weights @ biases(stack))
 
+    def scales(self, stack: FactorStack, draws: Draws) -> Float[Tensor, "n r"]:
+        """What this method multiplies each rank index of each adapter by, without weight and scale.
+
+        S of equation 3, or S~ of equation 4 if normalised, in float64; 0 beyond an adapter's rank.
+        """
+        full_A, _ = factors(stack)
+        return self._on_ranks(stack, full_A, self._pruned(full_A, stack, draws, "A"))
+
     def _pruned(self, xs: Each, stack: FactorStack, draws: Draws, factor: str) -> Each:
         if self.prune == "magnitude":
             place = f"layer {stack.layer!r}, factor {factor}"

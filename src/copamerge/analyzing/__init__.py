@@ -1,0 +1,1 @@
+"""What `copamerge analyze` does: measure adapters and merges, layer by layer, into one record."""
