@@ -16,7 +16,7 @@ from copamerge.core.delta import LowRank
 from copamerge.core.lora import FactorStack
 from copamerge.errors import AdapterError, CopamergeError, RecipeError
 from copamerge.merging import MergedAdapter, memory, resolve_device
-from copamerge.merging.common import plan_common
+from copamerge.merging.common import check_methods, plan_common
 from copamerge.merging.folder import store
 from copamerge.merging.plan import Plan, plan
 from copamerge.merging.report import merge_report
@@ -106,21 +106,6 @@ class Comparison(_Part):
     """What was asked: suite, split, items, tasks; null where nothing was."""
     run: dict[str, Any]
     """Where it ran: versions, device, threads."""
-
-
-def check_methods(names: Sequence[str]) -> None:
-    """
-    Raises:
-        RecipeError: unknown methods, all of them, with suggestions.
-    """
-    problems = [] if names else ["methods: none is named; name one, or leave it out for all"]
-    for name in dict.fromkeys(names):
-        try:
-            method_from(name)
-        except RecipeError as error:
-            problems += error.problems
-    if problems:
-        raise RecipeError(problems)
 
 
 def compare_methods(

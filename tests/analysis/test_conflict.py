@@ -44,10 +44,10 @@ def test_counts_are_those_of_the_dense_matrices(stack):
             )
     several = ((deltas != 0).sum(0) > 1).sum()
     mixed = ((deltas > 0).any(0) & (deltas < 0).any(0)).sum()
-    assert disagreement(found) == (pytest.approx(mixed / several) if several else None)
+    assert disagreement([found]) == (pytest.approx(mixed / several) if several else None)
     gross = np.abs(deltas).sum()
     wanted = 1 - np.abs(deltas.sum(0)).sum() / gross if gross else None
-    assert cancelled(found) == (None if wanted is None else pytest.approx(wanted, abs=EXACT))
+    assert cancelled([found]) == (None if wanted is None else pytest.approx(wanted, abs=EXACT))
 
 
 def test_by_chance_half_of_the_signs_conflict_and_n_deltas_cancel():
@@ -56,8 +56,8 @@ def test_by_chance_half_of_the_signs_conflict_and_n_deltas_cancel():
     found = conflict(torch.randn(n, m, generator=rng, dtype=torch.float64))
 
     assert sign_conflict(found, 0, 1) == pytest.approx(0.5, abs=0.005)
-    assert disagreement(found) == pytest.approx(1 - 2 ** (1 - n), abs=0.002)
-    assert cancelled(found) == pytest.approx(1 - 1 / sqrt(n), abs=0.005)
+    assert disagreement([found]) == pytest.approx(1 - 2 ** (1 - n), abs=0.002)
+    assert cancelled([found]) == pytest.approx(1 - 1 / sqrt(n), abs=0.005)
 
 
 def test_correlated_entries_conflict_by_their_angle():
@@ -74,7 +74,7 @@ def test_a_copy_never_conflicts_and_a_negative_always():
     found = conflict(torch.stack([x, 2 * x, -x]))
 
     assert sign_conflict(found, 0, 1) == 0.0 and sign_conflict(found, 0, 2) == 1.0
-    assert cancelled(conflict(torch.stack([x, -x]))) == 1.0
+    assert cancelled([conflict(torch.stack([x, -x]))]) == 1.0
 
 
 def test_layers_add_up_by_their_sizes():

@@ -1,5 +1,6 @@
 """How often the entries of several deltas disagree in sign, and what that costs their sum."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -18,7 +19,7 @@ def entries_at(
 
 
 class Conflict(NamedTuple):
-    """Sums over entries; those of layers add up, see `added`."""
+    """Sums over entries; those of layers add up."""
 
     opposite: Float64[Tensor, "n n"]
     """Entries where two deltas have opposite signs."""
@@ -62,20 +63,22 @@ def sign_conflict(counted: Conflict, one: int, other: int) -> float | None:
     return float(counted.opposite[one, other]) / both if both > 0 else None
 
 
-def disagreement(counted: Conflict) -> float | None:
+def disagreement(layers: Sequence[Conflict]) -> float | None:
     """Share of entries in which both signs occur, of those where two or more deltas have one.
 
     0 to 1, for n unrelated deltas without zeros `1 - 2^(1 - n)`. None where no entry has two.
 
     Source: TIES-Merging (arXiv:2306.01708), figure 4.
     """
-    return counted.mixed / counted.several if counted.several > 0 else None
+    several = sum(x.several for x in layers)
+    return sum(x.mixed for x in layers) / several if several > 0 else None
 
 
-def cancelled(counted: Conflict) -> float | None:
+def cancelled(layers: Sequence[Conflict]) -> float | None:
     """Share of the entries' magnitude that is lost when the deltas are added: `1 - net / gross`.
 
     0 (all signs agree) to 1 (nothing is left); about `1 - 1 / sqrt(n)` for n unrelated Gaussian
     deltas of one norm. None for deltas of zero.
     """
-    return max(0.0, 1 - counted.net / counted.gross) if counted.gross > 0 else None
+    gross = sum(x.gross for x in layers)
+    return max(0.0, 1 - sum(x.net for x in layers) / gross) if gross > 0 else None

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from copamerge.cli._names import plain, short_names
+from copamerge.cli._names import plain
 from copamerge.cli._table import GROUPS, MODES
+from copamerge.labels import short_names
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from copamerge.cli._names import short_names
+from copamerge.labels import short_names
 
 if TYPE_CHECKING:
     from copamerge.merging import MergeReport, Plan

@@ -76,10 +76,10 @@ def compare(
 
     Nothing is written. Exit code 2 when no method could merge them.
     """
-    from copamerge.comparison import check_methods, compare_methods
+    from copamerge.comparison import compare_methods
     from copamerge.errors import RecipeError
     from copamerge.merging import resolve_device
-    from copamerge.merging.common import plan_common
+    from copamerge.merging.common import check_methods, plan_common
 
     problems: list[str] = []
     overrides = {

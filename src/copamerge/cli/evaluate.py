@@ -11,7 +11,7 @@ import typer
 from copamerge.cli._app import app
 from copamerge.cli._bar import LateBar
 from copamerge.cli._extras import BENCH, needs
-from copamerge.cli._names import plain, short_names
+from copamerge.cli._names import plain
 from copamerge.cli._options import (
     AsJson,
     Data,
@@ -25,6 +25,7 @@ from copamerge.cli._options import (
     Tasks,
 )
 from copamerge.cli._table import names_of, say_run, show_tasks
+from copamerge.labels import short_names
 
 if TYPE_CHECKING:
     from copamerge.bench.record import Run

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 import typer
 
 from copamerge.cli._app import app
-from copamerge.cli._names import plain, short_names
+from copamerge.cli._names import plain
 from copamerge.cli._options import Adapters, Alpha, AsJson
+from copamerge.labels import short_names
 
 if TYPE_CHECKING:
     from copamerge.inspection import AdapterSummary, Inspection

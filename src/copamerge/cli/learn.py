@@ -10,7 +10,7 @@ import typer
 from copamerge.cli._app import app
 from copamerge.cli._bar import LateBar
 from copamerge.cli._extras import needs
-from copamerge.cli._names import plain, short_names
+from copamerge.cli._names import plain
 from copamerge.cli._options import (
     AdapterSet,
     Base,
@@ -24,6 +24,7 @@ from copamerge.cli._options import (
     options_of,
 )
 from copamerge.cli._table import names_of
+from copamerge.labels import short_names
 
 if TYPE_CHECKING:
     from copamerge.learn.questions import Questions

@@ -1,0 +1,276 @@
+"""The whole analysis: adapters opened, every layer measured once, all put together."""
+
+from collections.abc import Callable, Sequence
+from itertools import combinations
+from statistics import fmean
+
+import torch
+
+from copamerge._version import __version__
+from copamerge.analysis.image import ROUNDING
+from copamerge.analysis.imbalance import shares
+from copamerge.analyzing.answers import Facts, answers, notices
+from copamerge.analyzing.layer import MeasuredLayer, measured
+from copamerge.analyzing.merges import Merge, MethodMerge, by_methods, in_folders, opened
+from copamerge.analyzing.record import (
+    AnalysedAdapter,
+    AnalysedMerge,
+    Analysis,
+    DirectionSummary,
+    Notice,
+    Pair,
+    Quartiles,
+    Together,
+)
+from copamerge.analyzing.rows import angles, layer_row
+from copamerge.analyzing.traces import Seen, trace
+from copamerge.analyzing.whole import (
+    adapter_facts,
+    copa_facts,
+    of,
+    pair_facts,
+    ranks_to_look_at,
+    together,
+)
+from copamerge.core.adapter import Adapter
+from copamerge.core.lora import FactorStack
+from copamerge.core.places import places_of
+from copamerge.errors import CopamergeError, PlanError, RecipeError
+from copamerge.labels import short_names
+from copamerge.merging import resolve_device
+from copamerge.merging.common import check_methods, plan_common
+from copamerge.merging.plan import LayerPlan, Plan
+from copamerge.merging.walk import Digests, over_layers
+from copamerge.methods import method_from
+from copamerge.recipe import Recipe
+
+DEFAULT_METHODS = ("task_arithmetic", "copa", "tsv_m", "ctm")
+"""Merges that are looked at where none is named: the plain sum, ours, and what docs/choose.md
+begins with. None of them forms a dense matrix."""
+
+Progress = Callable[[int, int], None]
+
+
+@torch.inference_mode()
+def analyze(
+    recipe: Recipe,
+    *,
+    merged: Sequence[str] = (),
+    methods: Sequence[str] | None = None,
+    within_degrees: float = 45.0,
+    device: str = "auto",
+    progress: Progress | None = None,
+) -> Analysis:
+    """Measure a recipe's adapters, and beside them merged folders and methods.
+
+    Of the recipe all but its method counts, for the merges by `methods` (None: a few that are
+    fast; with `merged`, or one adapter, none). What is said of adapters and pairs takes no
+    weights. Needs neither base model nor data, and one layer of all adapters in memory.
+
+    Raises:
+        RecipeError: unknown methods, all of them; an angle out of range.
+        AdapterError, PlanError: what cannot be read or does not fit, as `merge` says it.
+    """
+    if not 0 < within_degrees <= 90:
+        raise RecipeError(
+            f"within: {within_degrees:g} degrees; expected an angle above 0 and up to 90"
+        )
+    if methods is None:
+        methods = () if merged or len(recipe.adapters) < 2 else DEFAULT_METHODS
+    check_methods(methods, none_is_fine=True)
+    where = resolve_device(device)
+    common, folders = _opened(recipe, merged)
+    with Digests(common.adapters) as digests:
+        keys = digests.keys(any(method_from(name).seeded() for name in methods))
+        hashes = digests.all()
+        merges: list[Merge] = [
+            *in_folders(folders, common, hashes),
+            *by_methods(recipe, methods, known=common.warnings, device=where, keys=keys),
+        ]
+        layers = _walk(common, merges, where, keys, progress)
+    return _put_together(recipe, common, merges, layers, hashes, within_degrees, where)
+
+
+def _opened(recipe: Recipe, merged: Sequence[str]) -> tuple[Plan, list[Adapter]]:
+    """
+    Raises:
+        PlanError: what is wrong with adapters and merged folders, all of it.
+    """
+    problems: list[str] = []
+    common = None
+    try:
+        common = plan_common(recipe)
+    except CopamergeError as error:
+        problems += error.problems
+    folders = opened(merged, problems)
+    if problems or common is None:
+        raise PlanError(problems)
+    return common, folders
+
+
+def _walk(
+    common: Plan,
+    merges: Sequence[Merge],
+    device: torch.device,
+    keys: Sequence[str],
+    progress: Progress | None,
+) -> list[MeasuredLayer]:
+    def work(layer: LayerPlan, stack: FactorStack) -> MeasuredLayer:
+        return measured(stack, layer.present, [merge.at(layer, stack) for merge in merges])
+
+    # A dense answer takes the memory of a whole layer: then one layer at a time, if it is large.
+    dense = [x.job for x in merges if isinstance(x, MethodMerge) and x.job and x.dense]
+    carrier = dense[0] if dense else common
+    return list(over_layers(carrier, work, device=device, keys=keys, progress=progress))
+
+
+def _put_together(
+    recipe: Recipe,
+    common: Plan,
+    merges: Sequence[Merge],
+    layers: Sequence[MeasuredLayer],
+    hashes: Sequence[dict[str, str]],
+    within_degrees: float,
+    device: torch.device,
+) -> Analysis:
+    n = len(common.adapters)
+    places = places_of(layer.layer for layer in layers)
+    energies = [sum(layer.inputs[at].energy for layer, at in of(layers, i)) for i in range(n)]
+    norms = [energy**0.5 for energy in energies]
+    adapters = tuple(
+        adapter_facts(i, adapter, layers, places, hashes[i], share)
+        for (i, adapter), share in zip(enumerate(common.adapters), shares(norms), strict=True)
+    )
+    pairs = tuple(pair_facts(i, j, layers) for i, j in combinations(range(n), 2))
+    ranks = ranks_to_look_at(layers)
+    all_of_them = together(layers, norms, ranks)
+    facts = _facts(common, adapters, pairs, all_of_them)
+    by_name = {layer.layer: layer for layer in layers}
+    return Analysis(
+        adapters=adapters,
+        pairs=pairs,
+        together=all_of_them,
+        copa=copa_facts(n, layers),
+        merges=tuple(
+            _merge(k, merge, n, layers, norms, within_degrees) for k, merge in enumerate(merges)
+        ),
+        layers=tuple(
+            layer_row(by_name[name], place, energies, ranks, within_degrees)
+            for name, place in places.items()
+        ),
+        notices=_notices(common, adapters, facts),
+        answers=answers(facts),
+        within_degrees=within_degrees,
+        recipe=recipe.model_dump(mode="json", exclude={"method"}),
+        run={
+            "copamerge": __version__,
+            "torch": torch.__version__,
+            "device": str(device),
+        },
+    )
+
+
+def _facts(
+    common: Plan,
+    adapters: Sequence[AnalysedAdapter],
+    pairs: Sequence[Pair],
+    everything: Together,
+) -> Facts:
+    return Facts(
+        names=tuple(short_names([one.adapter for one in adapters])),
+        problems=(),
+        layers=tuple(one.layers for one in adapters),
+        ranks=tuple(one.ranks for one in adapters),
+        base=common.base_model,
+        norms=tuple(one.norm for one in adapters),
+        cosines={(p.one, p.other): p.cosine for p in pairs},
+        cosines_A={(p.one, p.other): p.cosine_A for p in pairs},
+        energy=everything.energy,
+        rank_99=everything.rank_99,
+        overlaps=_overlaps(pairs),
+    )
+
+
+def _overlaps(pairs: Sequence[Pair]) -> tuple[float, float, float, float] | None:
+    sides = [x for p in pairs for x in (p.input, p.output) if x.mean is None or x.chance is None]
+    if sides or not pairs:
+        return None
+    return (
+        fmean(p.input.mean or 0.0 for p in pairs),
+        fmean(p.input.chance or 0.0 for p in pairs),
+        fmean(p.output.mean or 0.0 for p in pairs),
+        fmean(p.output.chance or 0.0 for p in pairs),
+    )
+
+
+def _notices(common: Plan, adapters: Sequence[AnalysedAdapter], facts: Facts) -> tuple[Notice, ...]:
+    found = [Notice(text=text) for text in common.warnings]
+    found += notices(facts)
+    for name, one in zip(facts.names, adapters, strict=True):
+        if one.not_measured:
+            some = ", ".join(one.not_measured[:3]) + (" ..." if len(one.not_measured) > 3 else "")
+            found.append(
+                Notice(
+                    text=f"{name}: {len(one.not_measured)} full tensors and LoRA biases are no "
+                    f"low-rank deltas, so nothing is said of them: {some}",
+                    do="a merge takes them by `--modules-to-save` and `--bias`",
+                )
+            )
+    return tuple({notice.text: notice for notice in found}.values())
+
+
+# --- merges --------------------------------------------------------------------------------------
+
+
+def _merge(
+    k: int,
+    merge: Merge,
+    n: int,
+    layers: Sequence[MeasuredLayer],
+    norms: Sequence[float],
+    within_degrees: float,
+) -> AnalysedMerge:
+    failed = merge.failed
+    there = [] if failed else [x for layer in layers if (x := layer.merges[k]) is not None]
+    energy = sum(x.energy for x in there)
+    # Less than rounding is nothing: a cosine to it would be one of noise.
+    norm = energy**0.5 if energy**0.5 > ROUNDING * max(norms) else 0.0
+    moving = [x for x in norms if x > 0]
+    seen = [
+        [x.seen[at] for layer, at in of(layers, i) if (x := layer.merges[k]) is not None]
+        for i in range(n if there else 0)
+    ]
+    kept = [(x.energy, x.kept) for x in there if x.kept]
+    whole = sum(part / share for part, share in kept)
+    return AnalysedMerge(
+        name=merge.name,
+        source=merge.source,
+        method=merge.method,
+        failed=failed,
+        rank=max((x.rank for x in there), default=None),
+        energy_kept=sum(part for part, _ in kept) / whole if whole > 0 else None,
+        norm=norm if there else None,
+        norm_ratio=norm / fmean(moving) if there and moving else None,
+        traces=tuple(trace(found, norm, within_degrees) for found in seen),
+        by_direction=tuple(_by_direction(found) for found in seen),
+        notices=merge.notices,
+    )
+
+
+def _by_direction(found: Sequence[Seen]) -> tuple[DirectionSummary, ...]:
+    turned = [(angles(x.directions), x.directions.gain.tolist()) for x in found]
+    summaries = []
+    for k in range(max((len(a) for a, _ in turned), default=0)):
+        there = [(a[k], g[k]) for a, g in turned if len(a) > k]
+        summaries.append(
+            DirectionSummary(
+                angle=_quartiles([a for a, _ in there]), gain=_quartiles([g for _, g in there])
+            )
+        )
+    return tuple(summaries)
+
+
+def _quartiles(values: Sequence[float]) -> Quartiles:
+    points = torch.tensor([0.25, 0.5, 0.75], dtype=torch.float64)
+    low, middle, high = torch.tensor(values, dtype=torch.float64).quantile(points).tolist()
+    return Quartiles(low=low, median=middle, high=high)

@@ -1,0 +1,267 @@
+"""The questions before a merge, answered in plain words from numbers."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import combinations
+
+from copamerge.analysis.imbalance import imbalance, shares
+from copamerge.analysis.initialisation import APART, SHARED
+from copamerge.analyzing.record import Advice, Answers, Notice
+
+UNRELATED = 0.1
+"""Cosine of two deltas up to which they are called unrelated; from 0.5 on they are called alike."""
+ALIKE = 0.5
+UNEVEN = 3.0
+"""Ratio of norms from which it is said; from `DROWNED` on the smaller adapters hardly count."""
+DROWNED = 10.0
+MANY = 4
+"""Adapters from which the rules for many hold."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the answers are made of."""
+
+    names: tuple[str, ...]
+    """Short ones."""
+    problems: tuple[str, ...]
+    """Why they do not fit; empty where they do."""
+    layers: tuple[int, ...]
+    """Of each adapter."""
+    ranks: tuple[tuple[int, ...], ...]
+    """That occur in each adapter."""
+    base: str | None
+    norms: tuple[float | None, ...]
+    cosines: Mapping[tuple[int, int], float | None]
+    cosines_A: Mapping[tuple[int, int], float | None]
+    energy: Mapping[int, float] | None
+    """Rank -> share of the plain sum's energy."""
+    rank_99: int | None
+    overlaps: tuple[float, float, float, float] | None = None
+    """Mean overlap of inputs, by chance, of outputs, by chance; None where it was not measured."""
+
+    @property
+    def start(self) -> str | None:
+        """`shared`, `independent` or `partly shared`; None where it cannot be told."""
+        found = [x for x in self.cosines_A.values() if x is not None]
+        if not found:
+            return None
+        if min(found) >= SHARED:
+            return "shared"
+        return "independent" if max(map(abs, found)) <= APART else "partly shared"
+
+    @property
+    def unlike_ranks(self) -> bool:
+        return len({rank for ranks in self.ranks for rank in ranks}) > 1
+
+
+def answers(facts: Facts) -> Answers:
+    return Answers(
+        fit=_fit(facts),
+        related=_related(facts),
+        dominates=_dominates(facts),
+        lost=_lost(facts),
+        methods=advice(facts),
+    )
+
+
+def _fit(facts: Facts) -> str:
+    n = len(facts.names)
+    if facts.problems:
+        count = len(facts.problems)
+        return f"No, not as they are: {count} problem{'s' * (count > 1)} below."
+    layers = sorted(set(facts.layers))
+    ranks = sorted({rank for ranks in facts.ranks for rank in ranks})
+    shown = f"{layers[0]} layers" if len(layers) == 1 else f"{layers[0]} to {layers[-1]} layers"
+    of = f" of {facts.base}" if facts.base else ", the base not named"
+    who = "One adapter" if n == 1 else f"Yes: {n} adapters"
+    each = " each" if n > 1 and len(layers) == 1 else ""
+    return f"{who}{of}, {shown}{each}, rank {', '.join(map(str, ranks))}."
+
+
+def _related(facts: Facts) -> str:
+    if len(facts.names) < 2:
+        return "There is one adapter only."
+    found = {pair: x for pair, x in facts.cosines.items() if x is not None}
+    if not found:
+        return "Cannot be told: no two of them are other than zero in a layer that both have."
+    low, high = min(found, key=lambda p: found[p]), max(found, key=lambda p: found[p])
+    mean = sum(found.values()) / len(found)
+    word = "alike" if mean >= ALIKE else "unrelated" if found[high] <= UNRELATED else "related"
+    if found[low] <= -UNRELATED:
+        word = "partly opposed"
+    if len(found) == 1:
+        said = [f"{word.capitalize()}: the cosine of their deltas is {found[high]:+.2f}."]
+    else:
+        one, other = (facts.names[i] for i in high)
+        said = [
+            f"{word.capitalize()}: cosines of deltas {found[low]:+.2f} to {found[high]:+.2f}, mean "
+            f"{mean:+.2f}; nearest are {one} and {other}."
+        ]
+    starts = [x for x in facts.cosines_A.values() if x is not None]
+    if facts.start == "shared":
+        said.append(f"They share their first A (cosine of rows {min(starts):.2f} or more).")
+    elif facts.start == "independent":
+        said.append("Their first A's are independent.")
+    elif facts.start:
+        said.append(
+            f"Some share their first A (cosines of rows {min(starts):+.2f} to {max(starts):+.2f})."
+        )
+    if facts.overlaps:
+        read, read_chance, write, write_chance = facts.overlaps
+        said.append(
+            f"They read {_share(read)} common directions (by chance {_share(read_chance)}) and "
+            f"write {_share(write)} ({_share(write_chance)})."
+        )
+    return " ".join(said)
+
+
+def _dominates(facts: Facts) -> str:
+    norms = [0.0 if x is None else x for x in facts.norms]
+    parts = shares(norms)
+    if not any(norms):
+        return "Nobody: all deltas are zero."
+    if len(norms) < 2:
+        return f"There is one adapter only, of norm {norms[0]:.3g}."
+    top = max(range(len(norms)), key=lambda i: norms[i])
+    ratio = imbalance(norms) or 1.0
+    share = parts[top] or 0.0
+    if ratio < UNEVEN:
+        return f"Nobody: norms differ by a factor of {ratio:.2g} at most."
+    least = min((i for i in range(len(norms)) if norms[i] > 0), key=lambda i: norms[i])
+    how = "by far" if ratio >= DROWNED else "somewhat"
+    return (
+        f"{facts.names[top]}, {how}: {share:.0%} of all energy; its norm {norms[top]:.3g} is "
+        f"{_times(ratio)} that of {facts.names[least]}."
+    )
+
+
+def _lost(facts: Facts) -> str:
+    if not facts.energy:
+        return "Cannot be told: the sum of the deltas is zero."
+    most = max(facts.energy)
+    own = max(rank for ranks in facts.ranks for rank in ranks)
+    if len(facts.names) == 1:
+        return f"Nothing at rank {most}; 99 % of the energy needs rank {facts.rank_99}."
+    shown = sorted({r for r in (own // 2, own, 2 * own, 4 * own) if r in facts.energy and r < most})
+    said = ", ".join(f"{r} keeps {facts.energy[r]:.0%}" for r in shown)
+    return (
+        f"Of the plain sum rank {said}; " if said else "Of the plain sum "
+    ) + f"99 % needs rank {facts.rank_99}, all of it rank {most}."
+
+
+# --- which method ----------------------------------------------------------------------------
+
+
+def advice(facts: Facts) -> tuple[Advice, ...]:
+    """The rows of docs/choose.md that hold for these adapters, the one to begin with first."""
+    n = len(facts.names)
+    if n < 2 or facts.problems:
+        return ()
+    found = []
+    if n < MANY:
+        found.append(
+            Advice(
+                command="-m knots --set scale=norm_match",
+                situation=f"{n} adapters",
+                why="most points on the adapters' own tasks for two or three",
+            )
+        )
+    else:
+        found.append(
+            Advice(
+                command="-m tsv_m --set scale=norm_match",
+                situation=f"{n} adapters, any output rank",
+                why="most points on seen tasks among those that keep unseen ones",
+            )
+        )
+    found.append(
+        Advice(
+            command="-m ctm --set scale=norm_match --set times=0.75",
+            situation=f"a server that takes rank {max(r for x in facts.ranks for r in x)} only",
+            why="loses nothing to the rank, by construction",
+        )
+    )
+    found.append(
+        Advice(
+            command="-m copa",
+            situation="the paper's method",
+            why="keeps unseen tasks at the base's level; LLaVA-1.5-7B's best in the paper",
+        )
+    )
+    ratio = imbalance([x or 0.0 for x in facts.norms])
+    if ratio is not None and ratio >= UNEVEN:
+        found.append(
+            Advice(
+                command="--set balance=cap",
+                situation=f"norms that differ {_times(ratio)}",
+                why="with any of these: no adapter far above the others; compare with and without",
+            )
+        )
+    return tuple(found)
+
+
+def notices(facts: Facts) -> tuple[Notice, ...]:
+    """What about these adapters makes merges go wrong."""
+    found = []
+    for i, norm in enumerate(facts.norms):
+        if norm == 0.0:
+            found.append(
+                Notice(
+                    text=f"{facts.names[i]}: its delta is zero in every layer (lora_B never "
+                    "trained?); methods that average still count it",
+                    do="leave it out, or give it weight 0",
+                )
+            )
+    norms = [x or 0.0 for x in facts.norms]
+    ratio = imbalance(norms)
+    if ratio is not None and ratio >= UNEVEN:
+        small = [facts.names[i] for i, norm in enumerate(norms) if 0 < norm <= max(norms) / UNEVEN]
+        found.append(
+            Notice(
+                text=f"norms differ {_times(ratio)}: in a plain sum or mean {', '.join(small[:4])}"
+                f"{' and others' if len(small) > 4 else ''} "
+                + ("will hardly be felt" if ratio >= DROWNED else "will count for little"),
+                do="size the merge by `--set scale=norm_match`, and try `--set balance=cap`, which "
+                "shrinks what is far above the others; or set `--weights`",
+            )
+        )
+    if facts.start == "shared" and len(facts.names) > 1:
+        found.append(
+            Notice(
+                text="the adapters share their first A: products of sums (robustmerge, "
+                "factor_linear, factor_sum) come out far too large at their constants",
+                do="take another method, or size the merge by `--set scale=norm_match`",
+            )
+        )
+    if facts.unlike_ranks and len(facts.names) > 1:
+        found.append(
+            Notice(
+                text="ranks differ: factor_linear, factor_sum and `space: factors` refuse them, "
+                "and copa pairs rank indices only among the adapters that have them",
+                do="any other method takes them as they are",
+            )
+        )
+    copies = [
+        (facts.names[i], facts.names[j])
+        for i, j in combinations(range(len(facts.names)), 2)
+        if (facts.cosines.get((i, j)) or 0.0) > 1 - 1e-6
+    ]
+    for one, other in copies:
+        found.append(
+            Notice(
+                text=f"{other} is {one} again, up to a factor: it counts twice",
+                do="leave one out, or halve their weights",
+            )
+        )
+    return tuple(found)
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:,.0f} x" if ratio >= 10 else f"{ratio:.1f} x"
+
+
+def _share(value: float) -> str:
+    if value >= 0.1:
+        return f"{value:.0%}"
+    return f"{value:.1%}" if value >= 0.001 else "under 0.1%"
