@@ -10,16 +10,17 @@ from copamerge.reports.look import Drawn
 from copamerge.reports.tables import MISSING
 
 
-def document(title: str, body: Sequence[str]) -> str:
-    """The whole file: `body` is HTML, `title` a stranger's text."""
-    return _DOCUMENT.format(
+def document(title: str, body: Sequence[str], assets: Sequence[str] = ("page",)) -> str:
+    """The whole file: `body` is HTML, `title` a stranger's text; `assets` style and run it."""
+    page = _DOCUMENT.format(
         policy=_POLICY,
         generator=escape(GENERATOR),
         title=flat(title),
-        style=asset("page.css"),
-        script=asset("page.js"),
+        style="".join(asset(f"{name}.css") for name in assets),
+        script="".join(asset(f"{name}.js") for name in assets),
         body="\n".join(body),
     )
+    return visible(page)
 
 
 def sortable(heads: Sequence[str], rows: Sequence[str], caption: str, kind: str = "") -> str:
@@ -28,7 +29,8 @@ def sortable(heads: Sequence[str], rows: Sequence[str], caption: str, kind: str 
         f'<th scope="col"><button type="button">{flat(each)}</button></th>' for each in heads
     )
     return (
-        f'<div class="wide" tabindex="0"><table class="{kind}"><caption>{escape(caption)}</caption>'
+        f'<div class="wide" tabindex="0"><table class="{f"sortable {kind}".rstrip()}">'
+        f"<caption>{escape(caption)}</caption>"
         f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
 
@@ -65,6 +67,18 @@ def ticked(text: str) -> str:
 def flat(text: str) -> str:
     """Escaped, on one line."""
     return escape(" ".join(text.split()))
+
+
+def visible(text: str) -> str:
+    """Text whose characters that turn, hide or cannot be written are shown by their codes."""
+    return _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+_UNSEEN = re.compile(
+    r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff"
+    r"\ud800-\udfff]"
+)
+"""Control characters, what changes the direction of writing, halves of characters."""
 
 
 def asset(name: str) -> str:

@@ -1,6 +1,6 @@
 "use strict";
 // A click on a heading sorts its table; what has no number stays last either way.
-for (const table of document.querySelectorAll("table")) {
+for (const table of document.querySelectorAll("table.sortable")) {
   const body = table.tBodies[0];
   table.tHead.querySelectorAll("th").forEach((head, column) => {
     head.querySelector("button").addEventListener("click", () => {
