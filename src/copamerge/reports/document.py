@@ -41,6 +41,29 @@ def plain_cell(text: str) -> str:
     return f"<td{key}>{escape(text)}</td>"
 
 
+def number_cell(value: float | None, shown: str, why: str = "") -> str:
+    """A number in a table, `shown` in words; None stands last when sorted, and says `why`."""
+    if value is None:
+        return f'<td title="{flat(why)}">{MISSING}</td>' if why else f"<td>{MISSING}</td>"
+    return f'<td data-sort="{value!r}">{escape(shown)}</td>'
+
+
+def word_cell(text: str) -> str:
+    """A stranger's words in a table."""
+    return f'<td class="word">{flat(text)}</td>'
+
+
+def name_cell(text: str) -> str:
+    """What a row of a table is about."""
+    return f'<th scope="row">{flat(text)}</th>'
+
+
+def fold(summary: str, inner: str, *, is_open: bool = False) -> str:
+    """HTML that is shown when asked for; it is printed in any case."""
+    start = "<details open>" if is_open else "<details>"
+    return f"{start}<summary>{flat(summary)}</summary>{inner}</details>"
+
+
 def inline_svg(drawn: Drawn) -> str:
     """The figure without prolog and comments, its ids its own in the page, with its title."""
     svg = drawn.svg[drawn.svg.index("<svg") :]
