@@ -18,8 +18,8 @@ from copamerge.reports.figures import FROM_RUNS
 from copamerge.reports.gaps import Gaps
 from copamerge.reports.makeup import MANY, makeup
 from copamerge.reports.markdown import markdown
-from copamerge.reports.page import commands
 from copamerge.reports.paper import CAVEAT, CAVEATS, PRINTED_8, SWAPPED, TABLES
+from copamerge.reports.provenance import commands
 from copamerge.reports.spreadsheet import csv_text
 from copamerge.reports.tables import paper_row, table
 from copamerge.reports.verdicts import against

@@ -9,9 +9,10 @@ from copamerge._version import __version__
 from copamerge.bench.metrics import MODES, Mode
 from copamerge.errors import CopamergeError, OutputError
 from copamerge.io._atomic import check_place, whole_folder
-from copamerge.reports.figures import FROM_RUNS, Drawn, draw
+from copamerge.reports.figures import FROM_RUNS, draw
 from copamerge.reports.gap_tables import gap_tables
 from copamerge.reports.gaps import Gaps
+from copamerge.reports.look import Drawn
 from copamerge.reports.makeup import makeup
 from copamerge.reports.markdown import escaped, grid_markdown, markdown, verdict_markdown
 from copamerge.reports.page import Page, Section, html, makeup_title, title
