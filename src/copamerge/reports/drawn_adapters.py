@@ -38,7 +38,7 @@ FLOOR = 1e-4
 
 def spectra(record: Analysis) -> Sketch | None:
     """Singular values of each adapter, and how many directions their plain sum needs."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+    from matplotlib.ticker import NullLocator
 
     names = called(record).adapters
     rows = [(i, names[i], one.spectrum) for i, one in enumerate(record.adapters) if one.spectrum]
@@ -54,9 +54,11 @@ def spectra(record: Analysis) -> Sketch | None:
     ]
     several(ax, [k + 1 for k in shown], drawn)
     ax.set(yscale="log", xlabel="Singular value k, largest first", ylabel="Share of the first, %")
-    ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
-    ax.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:.1g}"))
-    ax.yaxis.set_minor_formatter(NullFormatter())
+    low, high = ax.get_ylim()
+    ticks = [t for p in range(-3, 3) for m in (1, 2, 5) if low <= (t := m * 10.0**p) <= high]
+    ticks = ticks if len(ticks) < 8 else [t for t in ticks if f"{t:e}"[0] == "1"]
+    ax.set_yticks(ticks, [f"{t:g}" for t in ticks])
+    ax.yaxis.set_minor_locator(NullLocator())
     by_index(ax, most)
     said_above(ax, "Each adapter, mean over layers")
     if energy:
@@ -107,7 +109,7 @@ def _over_rank(ax: "Axes", record: Analysis, energy: dict[int, float]) -> None:
     ax.set_xscale("log", base=2)
     ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
     ax.set(xlabel="Rank", ylabel="Energy held, %", ylim=(0, 104))
-    ax.legend(loc="lower right", framealpha=0.9, edgecolor="none", fontsize=7)
+    ax.legend(loc="best", framealpha=0.9, edgecolor="none", fontsize=7)
     said_above(ax, "The plain sum" if len(record.adapters) > 1 else "The adapter")
 
 
@@ -123,11 +125,15 @@ def energy(record: Analysis) -> Sketch | None:
     blocks = sorted({b for _, one in there for b in one.by_block if b}, key=natural)
     depth = len(blocks) > 1
     modules = _modules([one for _, one in there])
+    count = depth + (len(modules) > 1)
+    if not count:
+        return None
     tall = max(2.9, 0.9 + 0.24 * len(modules))
-    figure, axes = panels(1 + depth, 7.4 if depth else 4.6, tall)
+    figure, axes = panels(count, 7.4 if count > 1 else 4.6, tall)
     if depth:
         _over_depth(axes[0], blocks, [(i, names[i], one) for i, one in there])
-    _by_module(axes[-1], modules, [(i, names[i], one) for i, one in there])
+    if len(modules) > 1:
+        _by_module(axes[-1], modules, [(i, names[i], one) for i, one in there])
     if len(there) > 1:
         legend_over(figure, axes[0])
     everything = {m for _, one in there for m in one.by_module}
@@ -137,7 +143,7 @@ def energy(record: Analysis) -> Sketch | None:
         "Where the energy is",
         joined(
             "Share of each adapter's energy, its squared norm over all layers."
-            + (" Left: by block, in the order of the model. Right: by module." if depth else "")
+            + (" Left: by block, in the order of the model. Right: by module." if count > 1 else "")
             + " An even spread would be a level line; large layers hold more by their size.",
             "Layers outside of blocks are not drawn to the left, they hold "
             + ", ".join(f"{100 * share:.2g} % of {name}" for name, share in outside[:4])

@@ -113,6 +113,9 @@ def directions(record: Analysis) -> Sketch | None:
             + (", both as the mean over adapters." if bands else ", as the mean over adapters.")
             if len(record.adapters) > 1
             else "Lines are medians over layers, shades the middle half of layers.",
+            "Where ranks differ, the mean is over the adapters that have a direction k."
+            if len({len(one) for _, _, m in merges for one in m.by_direction if one}) > 1
+            else "",
             _gone(record),
         ),
         figure,

@@ -72,6 +72,9 @@ def pairs(record: Analysis) -> Sketch | None:
             if few
             else "Beside each title is what unrelated adapters would have. Hatched cells have no "
             "number.",
+            "Rows of A are compared only where ranks are equal."
+            if any(p.cosine_A is None for p in found)
+            else "",
             left_out(gone[:6]),
             f"{len(gone) - 6} more are not drawn." if len(gone) > 6 else "",
         ),
