@@ -1,17 +1,6 @@
 """Names as they are shown: short enough for a table, and harmless to a terminal."""
 
-from collections.abc import Sequence
-from pathlib import Path
-
-
-def short_names(names: Sequence[str]) -> list[str]:
-    """The last parts of each path, as many as it takes to tell them apart."""
-    parts = [Path(name).parts for name in names]
-    for k in range(1, max(map(len, parts)) + 1):
-        short = ["/".join(part[-k:]) for part in parts]
-        if len(set(short)) == len(set(names)):
-            return short
-    return list(names)
+from copamerge.core.labels import short_names as short_names
 
 
 def plain(text: str) -> str:
