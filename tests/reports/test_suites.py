@@ -311,7 +311,7 @@ def test_no_figure_breaks_on_a_suite_of_other_tasks(name: str, suite: str, tmp_p
 
     write_report([open_run(path)], tmp_path / "report", resamples=100)
 
-    drawn = {file.name for file in (tmp_path / "report" / "figures").iterdir()}
+    drawn = {file.name for file in (tmp_path / "report" / "figures").glob("*")}
     remarks = json.loads((tmp_path / "report" / "report.json").read_text())["remarks"]
     if averaged and name != "tradeoff":
         assert f"{name}.svg" in drawn

@@ -25,14 +25,22 @@ def document(title: str, body: Sequence[str], assets: Sequence[str] = ("page",))
 
 def sortable(heads: Sequence[str], rows: Sequence[str], caption: str, kind: str = "") -> str:
     """A table that a click on a heading sorts; `rows` are HTML, `kind` is a class."""
+    # Headings stand over words as these do: to the left.
+    words = [i for i, cell in enumerate(_CELL.findall(rows[0] if rows else "")) if "word" in cell]
     head = "".join(
-        f'<th scope="col"><button type="button">{flat(each)}</button></th>' for each in heads
+        f'<th scope="col"{WORD if i in words else ""}>'
+        f'<button type="button">{flat(each)}</button></th>'
+        for i, each in enumerate(heads)
     )
     return (
         f'<div class="wide" tabindex="0"><table class="{f"sortable {kind}".rstrip()}">'
         f"<caption>{escape(caption)}</caption>"
         f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
+
+
+WORD = ' class="word"'
+_CELL = re.compile(r"<t[hd]\b([^>]*)>")
 
 
 def plain_cell(text: str) -> str:
@@ -48,9 +56,9 @@ def number_cell(value: float | None, shown: str, why: str = "") -> str:
     return f'<td data-sort="{value!r}">{escape(shown)}</td>'
 
 
-def word_cell(text: str) -> str:
-    """A stranger's words in a table."""
-    return f'<td class="word">{flat(text)}</td>'
+def word_cell(text: str, *, long: bool = False) -> str:
+    """A stranger's words in a table; `long` ones go over several lines."""
+    return f'<td class="word{" long" if long else ""}">{flat(text)}</td>'
 
 
 def name_cell(text: str) -> str:
@@ -62,6 +70,17 @@ def fold(summary: str, inner: str, *, is_open: bool = False) -> str:
     """HTML that is shown when asked for; it is printed in any case."""
     start = "<details open>" if is_open else "<details>"
     return f"{start}<summary>{flat(summary)}</summary>{inner}</details>"
+
+
+def figure(drawn: Drawn, *, linked: bool) -> str:
+    """A drawing with its caption; `linked` to its files in `figures/`."""
+    name = escape(drawn.name)
+    files = f' <a href="figures/{name}.svg">SVG</a> <a href="figures/{name}.png">PNG</a>'
+    return (
+        f'<figure id="fig-{name}"><div class="paper-white">{inline_svg(drawn)}</div>'
+        f"<figcaption><strong>{escape(drawn.title)}.</strong> {escape(drawn.caption)}"
+        f"{files if linked else ''}</figcaption></figure>"
+    )
 
 
 def inline_svg(drawn: Drawn) -> str:

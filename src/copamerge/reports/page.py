@@ -6,8 +6,8 @@ from html import escape
 from copamerge.reports.document import (
     bullets,
     document,
+    figure,
     flat,
-    inline_svg,
     plain_cell,
     sortable,
     ticked,
@@ -78,8 +78,8 @@ def suite_title(suite: str) -> str:
     return "MM-MergeBench mini" if suite == "mini" else suite
 
 
-def html(page: Page) -> str:
-    """The whole page."""
+def html(page: Page, *, linked: bool = True) -> str:
+    """The whole page; `linked` to the tables and figures that are files beside it."""
     runs = list({section.run.path: section.run for section in page.sections}.values())
     suite = runs[0].record.suite
     body = [
@@ -88,10 +88,11 @@ def html(page: Page) -> str:
         *(f'<p class="caveat">{ticked(caveat)}</p>' for caveat in page.caveats),
         _nav(page),
         "</header><main>",
-        *map(_section, page.sections),
+        *(_section(section, linked) for section in page.sections),
     ]
     if page.figures:
-        body += ['<section id="more-figures"><h2>Adapters</h2>', *map(_figure, page.figures)]
+        body += ['<section id="more-figures"><h2>Adapters</h2>']
+        body += [figure(drawn, linked=linked) for drawn in page.figures]
         body.append("</section>")
     body += [what_was_run(runs), times(runs), warnings(runs, page.remarks)]
     body += [repeat(runs, page.out), "</main>"]
@@ -138,11 +139,11 @@ def title(section: Section) -> str:
     return f"{section.short}: {heading[:1].lower()}{heading[1:]}"
 
 
-def _section(section: Section) -> str:
+def _section(section: Section, linked: bool) -> str:
     parts = [f'<section id="{escape(section.stem)}"><h2>{escape(title(section))}</h2>']
     if section.about:
         parts.append(f"<p>{escape(section.about)}</p>")
-    parts += map(_figure, section.figures)
+    parts += [figure(drawn, linked=linked) for drawn in section.figures]
     # A figure's numbers are there for who wants them, not in everybody's way.
     folded = bool(section.figures)
     for table in section.tables:
@@ -165,11 +166,13 @@ def _section(section: Section) -> str:
             + "".join(map(_makeup, section.makeup))
             + "</details>"
         )
-    files = f"tables/{section.stem}"
-    parts.append(
-        f'<p class="files">Files: <a href="{escape(files)}.md">Markdown</a>, '
-        f'<a href="{escape(files)}.csv">CSV</a></p></section>'
-    )
+    if linked:
+        files = f"tables/{section.stem}"
+        parts.append(
+            f'<p class="files">Files: <a href="{escape(files)}.md">Markdown</a>, '
+            f'<a href="{escape(files)}.csv">CSV</a></p>'
+        )
+    parts.append("</section>")
     return "\n".join(parts)
 
 
@@ -255,14 +258,4 @@ def _verdicts(section: Section) -> str:
         "<h3>Which differences are differences</h3>"
         + sortable(heads, lines, "Points, 95 % interval over items", "words")
         + notes
-    )
-
-
-def _figure(drawn: Drawn) -> str:
-    name = escape(drawn.name)
-    return (
-        f'<figure id="fig-{name}"><div class="paper-white">{inline_svg(drawn)}</div>'
-        f"<figcaption><strong>{escape(drawn.title)}.</strong> {escape(drawn.caption)} "
-        f'<a href="figures/{name}.svg">SVG</a> <a href="figures/{name}.png">PNG</a>'
-        "</figcaption></figure>"
     )

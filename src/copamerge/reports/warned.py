@@ -36,5 +36,7 @@ def _counted(count: int) -> str:
 
 def _item(one: Warned) -> str:
     do = f" <b>What to do:</b> {ticked(one.do)}" if one.do else ""
-    command = f" <code>{flat(one.command)}</code>" if one.command else ""
+    command = (
+        f'<code class="command" tabindex="0">{flat(one.command)}</code>' if one.command else ""
+    )
     return f"<li>{ticked(one.text)}{do}{command}</li>"
