@@ -51,6 +51,16 @@ class Facts:
         return "independent" if max(map(abs, found)) <= APART else "partly shared"
 
     @property
+    def groups(self) -> list[list[int]]:
+        """Adapters in groups that share their first A, in order."""
+        group = list(range(len(self.names)))
+        for (i, j), x in self.cosines_A.items():
+            if x is not None and x >= SHARED:
+                old, new = group[j], group[i]
+                group = [new if g == old else g for g in group]
+        return [[i for i, g in enumerate(group) if g == each] for each in dict.fromkeys(group)]
+
+    @property
     def unlike_ranks(self) -> bool:
         return len({rank for ranks in self.ranks for rank in ranks}) > 1
 
@@ -98,15 +108,7 @@ def _related(facts: Facts) -> str:
             f"{word.capitalize()}: cosines of deltas {found[low]:+.2f} to {found[high]:+.2f}, mean "
             f"{mean:+.2f}; nearest are {one} and {other}."
         ]
-    starts = [x for x in facts.cosines_A.values() if x is not None]
-    if facts.start == "shared":
-        said.append(f"They share their first A (cosine of rows {min(starts):.2f} or more).")
-    elif facts.start == "independent":
-        said.append("Their first A's are independent.")
-    elif facts.start:
-        said.append(
-            f"Some share their first A (cosines of rows {min(starts):+.2f} to {max(starts):+.2f})."
-        )
+    said += _starts(facts)
     if facts.overlaps:
         read, read_chance, write, write_chance = facts.overlaps
         said.append(
@@ -114,6 +116,22 @@ def _related(facts: Facts) -> str:
             f"write {_share(write)} ({_share(write_chance)})."
         )
     return " ".join(said)
+
+
+def _starts(facts: Facts) -> list[str]:
+    found = [x for x in facts.cosines_A.values() if x is not None]
+    if facts.start == "shared":
+        return [f"They share their first A (cosine of rows {min(found):.2f} or more)."]
+    if facts.start == "independent":
+        return ["Their first A's are independent."]
+    if not found:
+        return []
+    groups = [group for group in facts.groups if len(group) > 1]
+    if not groups:
+        low, high = min(found), max(found)
+        return [f"Their first A's are not quite independent (cosines {low:+.2f} to {high:+.2f})."]
+    said = "; ".join(", ".join(facts.names[i] for i in group) for group in groups)
+    return [f"These share their first A: {said}."]
 
 
 def _dominates(facts: Facts) -> str:
@@ -144,7 +162,7 @@ def _lost(facts: Facts) -> str:
     if len(facts.names) == 1:
         return f"Nothing at rank {most}; 99 % of the energy needs rank {facts.rank_99}."
     shown = sorted({r for r in (own // 2, own, 2 * own, 4 * own) if r in facts.energy and r < most})
-    said = ", ".join(f"{r} keeps {facts.energy[r]:.0%}" for r in shown)
+    said = ", ".join(f"{r} keeps {_most(facts.energy[r])}" for r in shown)
     return (
         f"Of the plain sum rank {said}; " if said else "Of the plain sum "
     ) + f"99 % needs rank {facts.rank_99}, all of it rank {most}."
@@ -226,10 +244,12 @@ def notices(facts: Facts) -> tuple[Notice, ...]:
                 "shrinks what is far above the others; or set `--weights`",
             )
         )
-    if facts.start == "shared" and len(facts.names) > 1:
+    if shared := [group for group in facts.groups if len(group) > 1]:
+        who = ", ".join(facts.names[i] for i in max(shared, key=len)[:4])
+        more = " and others" if len(max(shared, key=len)) > 4 or len(shared) > 1 else ""
         found.append(
             Notice(
-                text="the adapters share their first A: products of sums (robustmerge, "
+                text=f"{who}{more} share their first A: products of sums (robustmerge, "
                 "factor_linear, factor_sum) come out far too large at their constants",
                 do="take another method, or size the merge by `--set scale=norm_match`",
             )
@@ -259,6 +279,11 @@ def notices(facts: Facts) -> tuple[Notice, ...]:
 
 def _times(ratio: float) -> str:
     return f"{ratio:,.0f} x" if ratio >= 10 else f"{ratio:.1f} x"
+
+
+def _most(value: float) -> str:
+    """A share that is called whole only if it is."""
+    return f"{value:.0%}" if value < 0.99 else f"{value:.1%}" if value < 0.999 else "over 99.9%"
 
 
 def _share(value: float) -> str:
