@@ -41,14 +41,10 @@ class Facts:
     """Mean overlap of inputs, by chance, of outputs, by chance; None where it was not measured."""
 
     @property
-    def start(self) -> str | None:
-        """`shared`, `independent` or `partly shared`; None where it cannot be told."""
-        found = [x for x in self.cosines_A.values() if x is not None]
-        if not found:
-            return None
-        if min(found) >= SHARED:
-            return "shared"
-        return "independent" if max(map(abs, found)) <= APART else "partly shared"
+    def strangers(self) -> bool:
+        """Whether no two of them have a layer in common, so that sizes say nothing."""
+        moving = sum(1 for x in self.norms if x)
+        return moving > 1 and all(x is None for x in self.cosines.values())
 
     @property
     def groups(self) -> list[list[int]]:
@@ -120,9 +116,9 @@ def _related(facts: Facts) -> str:
 
 def _starts(facts: Facts) -> list[str]:
     found = [x for x in facts.cosines_A.values() if x is not None]
-    if facts.start == "shared":
+    if len(facts.groups) == 1:
         return [f"They share their first A (cosine of rows {min(found):.2f} or more)."]
-    if facts.start == "independent":
+    if found and max(map(abs, found)) <= APART:
         return ["Their first A's are independent."]
     if not found:
         return []
@@ -141,7 +137,11 @@ def _dominates(facts: Facts) -> str:
         return "Nobody: all deltas are zero."
     if len(norms) < 2:
         return f"There is one adapter only, of norm {norms[0]:.3g}."
+    if facts.strangers:
+        return "Cannot be compared: they have no layer in common."
     top = max(range(len(norms)), key=lambda i: norms[i])
+    if sum(1 for x in norms if x) == 1:
+        return f"{facts.names[top]} alone: the others are zero."
     ratio = imbalance(norms) or 1.0
     share = parts[top] or 0.0
     if ratio < UNEVEN:
@@ -156,7 +156,8 @@ def _dominates(facts: Facts) -> str:
 
 def _lost(facts: Facts) -> str:
     if not facts.energy:
-        return "Cannot be told: the sum of the deltas is zero."
+        why = "they do not fit" if facts.problems else "the sum of the deltas is zero"
+        return f"Cannot be told: {why}."
     most = max(facts.energy)
     own = max(rank for ranks in facts.ranks for rank in ranks)
     if len(facts.names) == 1:
@@ -232,7 +233,7 @@ def notices(facts: Facts) -> tuple[Notice, ...]:
                 )
             )
     norms = [x or 0.0 for x in facts.norms]
-    ratio = imbalance(norms)
+    ratio = None if facts.strangers else imbalance(norms)
     if ratio is not None and ratio >= UNEVEN:
         small = [facts.names[i] for i, norm in enumerate(norms) if 0 < norm <= max(norms) / UNEVEN]
         found.append(
@@ -254,7 +255,7 @@ def notices(facts: Facts) -> tuple[Notice, ...]:
                 do="take another method, or size the merge by `--set scale=norm_match`",
             )
         )
-    if facts.unlike_ranks and len(facts.names) > 1:
+    if facts.unlike_ranks and not facts.strangers:
         found.append(
             Notice(
                 text="ranks differ: factor_linear, factor_sum and `space: factors` refuse them, "

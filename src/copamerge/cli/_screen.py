@@ -21,6 +21,12 @@ QUESTIONS = (
 )
 
 
+LEGEND = """
+energy: share of all squared norms. stable rank: how many directions of the leading one's size it
+amounts to. A, B: how entries are distributed in most layers. S: CoPA's mean coefficient.
+"""
+
+
 def show_answers(found: "Answers") -> None:
     """Do these fit, how related are they, who dominates, what is lost, which method fits?"""
     for field, title in QUESTIONS:
@@ -65,7 +71,7 @@ def show_analysis(found: "Analysis") -> None:
             number(S, ".2f"),
         )
     show(table)
-    typer.echo()
+    typer.echo(LEGEND)
     show_answers(found.answers)
     if found.merges:
         typer.echo()
