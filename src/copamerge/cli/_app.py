@@ -50,6 +50,7 @@ def run() -> None:
     """
     from copamerge.cli import (  # noqa: F401 - they register themselves
         bench,
+        card,
         compare,
         data,
         demo,
