@@ -9,7 +9,7 @@ from copamerge.merging.card.body import hash_lines, kept_line, origin, version_l
 from copamerge.merging.card.escape import code, shown, text
 from copamerge.merging.card.hub import hub_base
 from copamerge.merging.card.loading import Written, loading_lines
-from copamerge.merging.card.metadata import Named, licence_line, metadata
+from copamerge.merging.card.metadata import licence_line, metadata, named
 
 if TYPE_CHECKING:
     from copamerge.families.take import TakeReport
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def member_card(record: FamilyRecord, report: "TakeReport") -> str:
     """README.md: metadata for the Hub, then what it is, the adapters behind it, how to load it."""
     member = record.members[record.names.index(report.member)]
-    sources = [Named(shown(x.adapter), x.card) for x in record.members]
+    sources = [named(x.adapter, x.card) for x in record.members]
     written = Written(
         rank=report.rank,
         base=hub_base(record.base_model),

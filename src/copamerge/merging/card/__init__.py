@@ -4,8 +4,9 @@ A card is a function of merge.json and, where there are some, of scores: the sou
 """
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, get_args
 
+from copamerge.io.llava import Layout
 from copamerge.merging.card.body import (
     hub_sources,
     kept_lines,
@@ -15,11 +16,11 @@ from copamerge.merging.card.body import (
     title,
     version_line,
 )
-from copamerge.merging.card.escape import as_yaml, code, shown, text
+from copamerge.merging.card.escape import as_yaml, code, text
 from copamerge.merging.card.hub import hub_id
 from copamerge.merging.card.loading import SERVER_RANK, Written, loading_lines, server_cap
 from copamerge.merging.card.mark import is_own, marked
-from copamerge.merging.card.metadata import Named, licence_line, metadata
+from copamerge.merging.card.metadata import licence_line, metadata, named
 from copamerge.merging.card.scores import Scores, model_index, score_lines
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def model_card(report: "MergeReport", scores: Scores | None = None, *, then: str
     `then` says what was done to the adapter after the merge; the numbers are from before it.
     """
     method = str(report.method.get("name", ""))
-    sources = [Named(shown(part.adapter), part.card) for part in report.inputs]
+    sources = [named(part.adapter, part.card) for part in report.inputs]
     written = written_of(report)
     head = metadata(
         written,
@@ -88,7 +89,8 @@ def assembled(head: dict[str, object], lines: list[str]) -> str:
 def written_of(report: "MergeReport") -> Written:
     """What of a merge decides how it is loaded."""
     names = [layer.layer for layer in report.layers] + [saved.tensor for saved in report.saved]
-    layout = report.recipe.get("layout") or "peft"
+    said: Any = report.recipe.get("layout")
+    layout: Layout = said if said in get_args(Layout) else "peft"
     llava = layout != "peft" or any(part.format == "llava" for part in report.inputs)
     old = any(part.card is None for part in report.inputs)
     return Written(

@@ -23,15 +23,17 @@ OWNERLESS = re.compile(
 )
 """Models from before the Hub had owners. Any other name without one is a folder's."""
 
+ID = re.compile(
+    r"(?!.*(--|\.\.|\.git$))([A-Za-z0-9]([\w.-]*\w)?/)?[A-Za-z0-9]([\w.-]*\w)?", re.ASCII
+)
+"""What huggingface_hub's `validate_repo_id` lets pass, in plain letters."""
+
 
 def hub_id(name: str | None) -> str | None:
     """The Hub id that a base model's name is, or, of a path into a Hub cache, stands for.
 
     None for a local path, as far as a name shows that it is one.
     """
-    from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.utils import validate_repo_id
-
     name = (name or "").replace("\\", "/")
     if cached := re.search(r"(?:^|/)models--([^/]+?)--([^/]+?)/snapshots/[0-9a-f]{40}/?$", name):
         name = f"{cached[1]}/{cached[2]}"
@@ -40,11 +42,7 @@ def hub_id(name: str | None) -> str | None:
         return None
     if rest and owner.casefold() in FOLDERS:
         return None
-    try:
-        validate_repo_id(name)
-    except HFValidationError:
-        return None
-    return name if re.fullmatch(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", name) else None
+    return name if ID.fullmatch(name) and len(name) <= 96 else None
 
 
 def hub_base(name: str | None, *, sure: bool = False) -> str | None:

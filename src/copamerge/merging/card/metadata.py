@@ -4,9 +4,9 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from copamerge.merging.card.escape import code, text
+from copamerge.merging.card.escape import code, shown, text
 from copamerge.merging.card.loading import Written
-from copamerge.merging.sources import SourceCard
+from copamerge.merging.sources import SourceCard, card_from
 
 TAG = re.compile(r"[\w.:+@/-]{1,96}")
 
@@ -17,6 +17,11 @@ class Named(NamedTuple):
     name: str
     card: SourceCard | None
     """None where nobody looked."""
+
+
+def named(adapter: str, card: SourceCard | None) -> Named:
+    """A source as its record has it, which need not be as `source_card` wrote it."""
+    return Named(shown(adapter), None if card is None else card_from(card.model_dump(mode="json")))
 
 
 def metadata(
