@@ -37,6 +37,7 @@ HOSTILE = [
     "abc\u202egpj.exe\u2066\x00\x1b[31m\x07",
     "lone \ud800 surrogate",
     "1. one",
+    "12) two",
     "- - - -",
     "=== ",
     "https://evil.example www.evil.example me@evil.example",

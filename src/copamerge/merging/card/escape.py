@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-SPECIAL = frozenset("\\`*_{}[]()<>|#&~!$@")
+SPECIAL = frozenset("\\`*_{}[]<>|#&~!$@")
 """What Markdown, its tables, formulas and mentions give a meaning to."""
 
 
@@ -22,7 +22,7 @@ def text(foreign: str) -> str:
     # What would be a link by its look, and what at the start of an item would be a list or a line.
     flat = flat.replace("://", ":\\/\\/").replace("www.", "www\\.")
     flat = re.sub(r"^([-+=])(?=\1|\s|$)", r"\\\1", flat)
-    return re.sub(r"^(\d+)\.(?=\s|$)", r"\1\\.", flat)
+    return re.sub(r"^(\d+)([.)])(?=\s|$)", r"\1\\\2", flat)
 
 
 def code(foreign: str, *, longest: int = 200) -> str:
