@@ -51,6 +51,7 @@ def run() -> None:
     from copamerge.cli import (  # noqa: F401 - they register themselves
         analyze,
         bench,
+        card,
         compare,
         data,
         demo,
