@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any
 from copamerge._version import __version__
 
 if TYPE_CHECKING:
+    from copamerge.analyzing import Analysis as Analysis
+    from copamerge.analyzing import analyze as analyze
     from copamerge.comparison import compare_methods as compare_methods
     from copamerge.errors import AdapterError as AdapterError
     from copamerge.errors import CopamergeError as CopamergeError
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "AdapterError": "errors",
     "CopamergeError": "errors",
+    "Analysis": "analyzing",
     "METHODS": "methods",
     "MergeReport": "merging",
     "MergedAdapter": "merging",
@@ -33,6 +36,7 @@ _HOMES = {
     "PlanError": "errors",
     "Recipe": "recipe",
     "RecipeError": "errors",
+    "analyze": "analyzing",
     "compare_methods": "comparison",
     "inspect_adapters": "inspection",
     "load_recipe": "recipe",

@@ -8,11 +8,17 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
+from copamerge.analysis.image import ROUNDING
+from copamerge.analysis.spectrum import rank_for, values_of_product
+from copamerge.analyzing.answers import Facts, answers, notices
+from copamerge.analyzing.record import Answers, Notice
+from copamerge.analyzing.whole import ranks_up_to
 from copamerge.core.adapter import Adapter
 from copamerge.core.lora import FactorStack
 from copamerge.errors import AdapterError, PlanError, RecipeError, first_few
 from copamerge.io import open_adapter
-from copamerge.merging.plan import plan
+from copamerge.labels import short_names
+from copamerge.merging.plan import Plan, plan
 from copamerge.merging.saved import saved_not_finite
 from copamerge.merging.walk import not_finite, sha256_of
 from copamerge.recipe import recipe_from
@@ -73,10 +79,19 @@ class Inspection(_Part):
 
     adapters: tuple[AdapterSummary, ...]
     relations: tuple[Relation, ...]
+    energy: dict[int, float] | None
+    """Rank -> share of the energy of the plain sum of the deltas that it holds; null where they do
+    not fit, or the sum is zero."""
+    rank_99: int | None
+    """The smallest rank that holds 99 %."""
+    answers: Answers
     fit: bool
     """Whether a merge of all of them would start."""
     problems: tuple[str, ...]
     warnings: tuple[str, ...]
+    """What a merge would warn of."""
+    notices: tuple[Notice, ...]
+    """What about these adapters makes merges go wrong, with the remedy."""
 
 
 @torch.inference_mode()
@@ -109,22 +124,33 @@ def inspect_adapters(names: Sequence[str], *, alpha: float | None = None) -> Ins
     for i, adapter in enumerate(opened):
         bad[i] += [line for name in adapter.saved for line in saved_not_finite(adapter, name)]
         problems += first_few(bad[i], adapter.label, "more tensors like these")
-    if opened:
-        _fit(names, alpha, problems, warnings)
+    job = _fit(names, alpha, problems, warnings) if opened else None
     summaries = tuple(_summary(a, sums.norm(i)) for i, a in enumerate(opened))
-    for i, adapter in enumerate(opened):
-        if sums.norm(i) == 0.0:
-            warnings.append(
-                f"{adapter.label}: its delta is zero in every layer (lora_B never trained?)"
-            )
     for one, other in combinations(summaries, 2):
         if one.sha256 == other.sha256:
             warnings.append(f"{other.adapter}: byte for byte the same weights as {one.adapter}")
+    relations = {pair: sums.relation(*pair, opened) for pair in combinations(range(len(opened)), 2)}
+    whole = len(opened) == len(names) and sums.one_shape and not sums.broken
+    energy, rank_99 = sums.spectrum() if whole else (None, None)
+    facts = Facts(
+        names=tuple(short_names([one.adapter for one in summaries])),
+        problems=tuple(dict.fromkeys(problems)),
+        layers=tuple(one.layers for one in summaries),
+        ranks=tuple(tuple(sorted(one.ranks)) for one in summaries),
+        base=job.base_model if job else None,
+        norms=tuple(one.delta_norm for one in summaries),
+        cosines={pair: x.cosine for pair, x in relations.items()},
+        cosines_A={pair: x.cosine_A for pair, x in relations.items()},
+        energy=energy,
+        rank_99=rank_99,
+    )
     return Inspection(
         adapters=summaries,
-        relations=tuple(
-            sums.relation(i, j, opened) for i, j in combinations(range(len(opened)), 2)
-        ),
+        relations=tuple(relations.values()),
+        energy=energy,
+        rank_99=rank_99,
+        answers=answers(facts),
+        notices=notices(facts),
         fit=not problems,
         problems=tuple(dict.fromkeys(problems)),
         warnings=tuple(dict.fromkeys(warnings)),
@@ -133,14 +159,17 @@ def inspect_adapters(names: Sequence[str], *, alpha: float | None = None) -> Ins
 
 def _fit(
     names: Sequence[str], alpha: float | None, problems: list[str], warnings: list[str]
-) -> None:
-    """What `merge` would say about these adapters before it starts."""
+) -> Plan | None:
+    """The plan of a merge, and what it would say about these adapters before it starts."""
     sources = [{"adapter": name, "alpha": alpha} for name in names]
     try:
         recipe = recipe_from({"method": "task_arithmetic", "adapters": sources})
-        warnings += plan(recipe).warnings
+        job = plan(recipe)
+        warnings += job.warnings
     except (AdapterError, PlanError, RecipeError) as error:
         problems += error.problems
+        return None
+    return job
 
 
 class _Sums:
@@ -154,6 +183,10 @@ class _Sums:
         self.rows = torch.zeros(n, n, dtype=torch.float64)
         self.count = torch.zeros(n, n, dtype=torch.int64)
         self.broken: set[int] = set()
+        self.one_shape = True
+        """Whether every layer has one shape in all adapters that have it."""
+        self.values: list[Tensor] = []
+        """Singular values of the sum of all deltas, layer by layer."""
 
     def add(self, layer: str, adapters: Sequence[Adapter], problems: dict[int, list[str]]) -> None:
         there = [i for i, adapter in enumerate(adapters) if layer in adapter.layers]
@@ -164,6 +197,7 @@ class _Sums:
         modules = [adapters[i].module(layer) for i in there]
         if len(set(shapes)) > 1:  # does not fit: the plan says so; norms are still worth knowing
             groups = [[k] for k in range(len(there))]
+            self.one_shape = False
         else:
             groups = [list(range(len(there)))]
         for group in groups:
@@ -172,9 +206,11 @@ class _Sums:
 
     def _gram(self, stack: FactorStack, who: list[int]) -> None:
         n, r, _ = stack.A.shape
-        A, B = stack.A.flatten(0, 1), stack.B.movedim(0, 1).flatten(1)
-        cross_A = (A @ A.mT).double()
-        grams = cross_A * (B.mT @ B).double()
+        A, B = stack.A.flatten(0, 1).double(), stack.B.movedim(0, 1).flatten(1).double()
+        cross_A, cross_B = A @ A.mT, B.mT @ B
+        grams = cross_A * cross_B
+        if bool(grams.isfinite().all()):
+            self.values.append(values_of_product(cross_B, cross_A))
         inner = grams.view(n, r, n, r).sum((1, 3))
         norms = cross_A.diagonal().clamp(min=0).sqrt().view(n, r)
         index = torch.tensor(who)
@@ -190,6 +226,21 @@ class _Sums:
             real = size > 0
             self.rows[who[a], who[b]] += float((diagonal[real] / size[real]).sum())
             self.count[who[a], who[b]] += int(real.sum())
+
+    def spectrum(self) -> tuple[dict[int, float] | None, int | None]:
+        """What each rank holds of the energy of the sum, and the rank for 99 %."""
+        total = sum(float(S.square().sum()) for S in self.values)
+        largest = float(self.inner.diagonal().max()) if len(self.inner) else 0.0
+        # What cancels leaves rounding, which is no spectrum.
+        if total <= ROUNDING**2 * largest or total == 0.0:
+            return None, None
+        # Values below a millionth are noise of the Gram matrices.
+        longest = max(int((S > ROUNDING * S[0]).sum()) for S in self.values)
+        kept = {
+            r: sum(float(S[:r].square().sum()) for S in self.values) / total
+            for r in ranks_up_to(longest, ())
+        }
+        return kept, rank_for(self.values, 0.99)
 
     def norm(self, i: int) -> float | None:
         return None if i in self.broken else float(self.inner[i, i].clamp(min=0)) ** 0.5

@@ -1,6 +1,7 @@
 """A whole run without a model: what is computed, what is found again, what is written."""
 
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from echo import MINI, Echo, plain_adapter
+from huggingface_hub import ModelCard
 
 from copamerge.bench import record, units
 from copamerge.bench.engine import run_bench
@@ -18,6 +20,8 @@ from copamerge.bench.rescale import layer_norms
 from copamerge.bench.specs import GRID, ModelSpec
 from copamerge.errors import OutputError, SuiteError
 from copamerge.io import open_adapter
+from copamerge.merging.card.rewrite import rewrite_card
+from copamerge.reports.merge_scores import merge_scores
 
 SEEN = [task.name for task in MINI.seen]
 
@@ -264,6 +268,23 @@ def test_a_merge_is_found_again_until_an_input_changes(
 
 def norms(path: Path) -> dict[str, float]:
     return layer_norms(open_adapter(str(path)))
+
+
+def test_the_card_of_a_merge_takes_its_points_from_the_run(
+    tmp_path: Path, plain_zoo: Path, echo: Echo
+) -> None:
+    run = bench(tmp_path / "run", plain_zoo, echo, methods=["ties"], tasks=["vqa", "ocr"])
+    # The same merge elsewhere is the same adapter.
+    merged = tmp_path / "elsewhere"
+    shutil.copytree(run.path / model(run, "ties")["adapter"], merged)
+
+    scores = merge_scores(merged, [run.path])
+
+    assert {task.task: task.points for task in scores.suites[0].tasks} == {
+        name: row(run, "ties", name)["points"] for name in ("vqa", "ocr")
+    }
+    rewrite_card(merged, scores)
+    assert len(ModelCard((merged / "README.md").read_text()).data.eval_results) == 2
 
 
 def test_norm_match_gives_every_layer_the_mean_norm_of_the_inputs(

@@ -10,6 +10,7 @@ import copamerge
 from copamerge.bench.rescale import layer_norms, norm_match_factors, rescale
 from copamerge.errors import OutputError
 from copamerge.io import open_adapter
+from copamerge.merging.card import is_own
 from makers import LAYERS, make_adapter
 
 
@@ -71,6 +72,18 @@ def test_a_bias_is_part_of_the_delta_and_full_tensors_are_not(tmp_path: Path) ->
     tensors = load_file(tmp_path / "out" / "adapter_model.safetensors")
     assert tensors[bias].unique().tolist() == [2.0]
     assert tensors[head].unique().tolist() == [1.0]
+
+
+def test_the_card_of_a_rescaled_merge_says_so(tmp_path: Path) -> None:
+    one = make_adapter(tmp_path / "one")
+    copamerge.merge([str(one)], "mean").save_pretrained(tmp_path / "merged")
+
+    rescale(tmp_path / "merged", 0.5, tmp_path / "half")
+    rescale(one, 0.5, tmp_path / "no merge")
+
+    card = (tmp_path / "half" / "README.md").read_text()
+    assert "its deltas were multiplied: rescale.json" in card and is_own(card)
+    assert not (tmp_path / "no merge" / "README.md").exists()
 
 
 def test_norm_match_is_the_mean_norm_of_those_that_have_the_layer(tmp_path: Path) -> None:

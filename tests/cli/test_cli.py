@@ -13,7 +13,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from copamerge.cli._app import spread_weights
+from copamerge.cli._app import spread
 from copamerge.errors import RecipeError
 from copamerge.io.tensorfile import SafetensorsFile
 from copamerge.recipe import load_recipe
@@ -245,13 +245,13 @@ def test_a_misspelt_folder_is_recognised(tmp_path, monkeypatch, copamerge_cli):
 
 
 def test_weights_are_numbers_after_one_word():
-    assert spread_weights(["a", "b", "--weights", "1", "0.5", "-0.2", "-o", "out"]) == [
+    assert spread(["a", "b", "--weights", "1", "0.5", "-0.2", "-o", "out"]) == [
         "a", "b", "--weights=1", "--weights=0.5", "--weights=-0.2", "-o", "out",
     ]  # fmt: skip
-    assert spread_weights(["--weights", "1e-3", "c"]) == ["--weights=1e-3", "c"]
-    assert spread_weights(["--weights=1", "--weights=2"]) == ["--weights=1", "--weights=2"]
+    assert spread(["--weights", "1e-3", "c"]) == ["--weights=1e-3", "c"]
+    assert spread(["--weights=1", "--weights=2"]) == ["--weights=1", "--weights=2"]
     with pytest.raises(RecipeError, match="no number follows"):
-        spread_weights(["--weights", "x"])
+        spread(["--weights", "x"])
 
 
 def test_negative_weights_subtract(tmp_path, copamerge_cli):

@@ -7,6 +7,7 @@ import numpy as np
 import peft
 import pytest
 import torch
+from huggingface_hub import ModelCard
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -15,6 +16,7 @@ from copamerge.families import family_plan, make_family, open_family, take_membe
 from copamerge.families.record import MASKS, RECORD, SHARED
 from copamerge.families.store import packed, unpacked
 from copamerge.io import open_adapter
+from copamerge.merging.card import is_own
 from copamerge.merging.walk import sha256_of
 from makers import LAYERS, PREFIX, Q0, a_of, b_of, factors, make_adapter, tree
 
@@ -215,6 +217,30 @@ def test_lora_biases_are_tensors_of_their_own(tmp_path):
         taken = load_file(tmp_path / f"taken {name}" / "adapter_model.safetensors")
         scalar = family.record.members["ab".index(name)].scalar
         torch.testing.assert_close(taken[f"{PREFIX}{Q0}.lora_B.bias"], scalar * wanted)
+
+
+def test_a_member_has_a_card_of_its_own(tmp_path, three):
+    for path in three:
+        (path / "README.md").write_text("---\nlicense: mit\n---\n")
+    family = family_of(tmp_path / "fam", *three)
+
+    take_member(family, "b", tmp_path / "out", rank=1)
+
+    content = (tmp_path / "out" / "README.md").read_text()
+    card = ModelCard(content)
+    assert is_own(content)
+    assert card.data.base_model == "org/tiny-base" and card.data.license == "mit"
+    assert card.data.tags == [
+        "lora",
+        "peft",
+        "copamerge",
+        "emr",
+        "base_model:adapter:org/tiny-base",
+    ]
+    assert card.text.lstrip().startswith("# b, from a family of 3 LoRA adapters")
+    for member in family.record.members:
+        assert all(digest in card.text for digest in member.sha256.values())
+    assert "copamerge family take FAMILY b -o OUT --rank 1 --dtype float32" in card.text
 
 
 # --- PEFT is the judge ---------------------------------------------------------------------------

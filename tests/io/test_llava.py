@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from huggingface_hub import ModelCard
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -20,6 +21,7 @@ from copamerge.io import open_adapter
 from copamerge.io.llava import base_in_layout, in_layout, named_by
 from copamerge.merging import merge, merge_to_folder, plan
 from copamerge.merging.bases import same_base
+from copamerge.merging.card.rewrite import rewrite_card
 from copamerge.merging.folder import name_advice
 from copamerge.recipe import recipe_from
 from llava_folder import CONFIG, TARGETS, made, old_name, own_name, write_own
@@ -487,6 +489,9 @@ def test_the_card_says_how_llava_loads_it(tmp_path: Path) -> None:
     folder = own(tmp_path / "own")
     card = (merged(tmp_path / "a", folder, layout="llava") / "README.md").read_text()
     assert "load_pretrained_model" in card and "PeftModel" not in card
+    rewrite_card(tmp_path / "a")  # from merge.json alone
+    assert (tmp_path / "a" / "README.md").read_text() == card
+    assert ModelCard(card).data.pipeline_tag == "image-text-to-text"
     card = (merged(tmp_path / "b", folder) / "README.md").read_text()
     assert "AutoModelForImageTextToText" in card and f"{PROJECTOR}.linear_1.weight" in card
 

@@ -13,6 +13,7 @@ from copamerge.learn.job import prepare
 from copamerge.learn.lorahub import LoraHub, Objective, lorahub
 from copamerge.learn.questions import read_questions
 from copamerge.merging import merge
+from copamerge.merging.card.rewrite import rewrite_card
 from copamerge.methods.factor_sum import FactorSum
 from learn.tiny import make_adapters
 
@@ -78,6 +79,8 @@ def test_the_loss_goes_down_and_the_folder_holds_what_was_found(
     assert all(torch.equal(there[name], again[name]) for name in there)
     card = (out / "README.md").read_text()
     assert "without data" not in card and "LoraHub found on 5 labelled examples" in card
+    rewrite_card(out)  # from merge.json alone
+    assert (out / "README.md").read_text() == card
 
 
 def test_a_search_repeats_itself(base, adapters, questions, tmp_path):

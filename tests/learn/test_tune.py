@@ -11,6 +11,7 @@ from copamerge.learn.questions import read_questions
 from copamerge.learn.space import Range, space_from
 from copamerge.learn.tune import Tune, tune
 from copamerge.merging import merge_plan, plan
+from copamerge.merging.card.rewrite import rewrite_card
 from copamerge.recipe import load_recipe
 from copamerge.suites import Asking
 from learn.tiny import write_lines
@@ -144,6 +145,8 @@ def test_what_it_leaves_is_the_best_recipe_and_its_merge(base, adapters, questio
     assert tree(tmp_path / "again")[weights_of] == tree(out / "adapter")[weights_of]
     card = (out / "adapter" / "README.md").read_text()
     assert "without data" not in card and "5 trials" in card
+    rewrite_card(out / "adapter")  # from merge.json alone
+    assert (out / "adapter" / "README.md").read_text() == card
     record = json.loads((out / "tune.json").read_text())
     assert record["best"]["number"] == tuned.best.number and record["failed"] == 0
 

@@ -41,14 +41,20 @@ class Facts:
     """Mean overlap of inputs, by chance, of outputs, by chance; None where it was not measured."""
 
     @property
-    def start(self) -> str | None:
-        """`shared`, `independent` or `partly shared`; None where it cannot be told."""
-        found = [x for x in self.cosines_A.values() if x is not None]
-        if not found:
-            return None
-        if min(found) >= SHARED:
-            return "shared"
-        return "independent" if max(map(abs, found)) <= APART else "partly shared"
+    def strangers(self) -> bool:
+        """Whether no two of them have a layer in common, so that sizes say nothing."""
+        moving = sum(1 for x in self.norms if x)
+        return moving > 1 and all(x is None for x in self.cosines.values())
+
+    @property
+    def groups(self) -> list[list[int]]:
+        """Adapters in groups that share their first A, in order."""
+        group = list(range(len(self.names)))
+        for (i, j), x in self.cosines_A.items():
+            if x is not None and x >= SHARED:
+                old, new = group[j], group[i]
+                group = [new if g == old else g for g in group]
+        return [[i for i, g in enumerate(group) if g == each] for each in dict.fromkeys(group)]
 
     @property
     def unlike_ranks(self) -> bool:
@@ -98,15 +104,7 @@ def _related(facts: Facts) -> str:
             f"{word.capitalize()}: cosines of deltas {found[low]:+.2f} to {found[high]:+.2f}, mean "
             f"{mean:+.2f}; nearest are {one} and {other}."
         ]
-    starts = [x for x in facts.cosines_A.values() if x is not None]
-    if facts.start == "shared":
-        said.append(f"They share their first A (cosine of rows {min(starts):.2f} or more).")
-    elif facts.start == "independent":
-        said.append("Their first A's are independent.")
-    elif facts.start:
-        said.append(
-            f"Some share their first A (cosines of rows {min(starts):+.2f} to {max(starts):+.2f})."
-        )
+    said += _starts(facts)
     if facts.overlaps:
         read, read_chance, write, write_chance = facts.overlaps
         said.append(
@@ -116,6 +114,22 @@ def _related(facts: Facts) -> str:
     return " ".join(said)
 
 
+def _starts(facts: Facts) -> list[str]:
+    found = [x for x in facts.cosines_A.values() if x is not None]
+    if len(facts.groups) == 1:
+        return [f"They share their first A (cosine of rows {min(found):.2f} or more)."]
+    if found and max(map(abs, found)) <= APART:
+        return ["Their first A's are independent."]
+    if not found:
+        return []
+    groups = [group for group in facts.groups if len(group) > 1]
+    if not groups:
+        low, high = min(found), max(found)
+        return [f"Their first A's are not quite independent (cosines {low:+.2f} to {high:+.2f})."]
+    said = "; ".join(", ".join(facts.names[i] for i in group) for group in groups)
+    return [f"These share their first A: {said}."]
+
+
 def _dominates(facts: Facts) -> str:
     norms = [0.0 if x is None else x for x in facts.norms]
     parts = shares(norms)
@@ -123,7 +137,11 @@ def _dominates(facts: Facts) -> str:
         return "Nobody: all deltas are zero."
     if len(norms) < 2:
         return f"There is one adapter only, of norm {norms[0]:.3g}."
+    if facts.strangers:
+        return "Cannot be compared: they have no layer in common."
     top = max(range(len(norms)), key=lambda i: norms[i])
+    if sum(1 for x in norms if x) == 1:
+        return f"{facts.names[top]} alone: the others are zero."
     ratio = imbalance(norms) or 1.0
     share = parts[top] or 0.0
     if ratio < UNEVEN:
@@ -138,13 +156,14 @@ def _dominates(facts: Facts) -> str:
 
 def _lost(facts: Facts) -> str:
     if not facts.energy:
-        return "Cannot be told: the sum of the deltas is zero."
+        why = "they do not fit" if facts.problems else "the sum of the deltas is zero"
+        return f"Cannot be told: {why}."
     most = max(facts.energy)
     own = max(rank for ranks in facts.ranks for rank in ranks)
     if len(facts.names) == 1:
         return f"Nothing at rank {most}; 99 % of the energy needs rank {facts.rank_99}."
     shown = sorted({r for r in (own // 2, own, 2 * own, 4 * own) if r in facts.energy and r < most})
-    said = ", ".join(f"{r} keeps {facts.energy[r]:.0%}" for r in shown)
+    said = ", ".join(f"{r} keeps {_most(facts.energy[r])}" for r in shown)
     return (
         f"Of the plain sum rank {said}; " if said else "Of the plain sum "
     ) + f"99 % needs rank {facts.rank_99}, all of it rank {most}."
@@ -214,7 +233,7 @@ def notices(facts: Facts) -> tuple[Notice, ...]:
                 )
             )
     norms = [x or 0.0 for x in facts.norms]
-    ratio = imbalance(norms)
+    ratio = None if facts.strangers else imbalance(norms)
     if ratio is not None and ratio >= UNEVEN:
         small = [facts.names[i] for i, norm in enumerate(norms) if 0 < norm <= max(norms) / UNEVEN]
         found.append(
@@ -226,15 +245,17 @@ def notices(facts: Facts) -> tuple[Notice, ...]:
                 "shrinks what is far above the others; or set `--weights`",
             )
         )
-    if facts.start == "shared" and len(facts.names) > 1:
+    if shared := [group for group in facts.groups if len(group) > 1]:
+        who = ", ".join(facts.names[i] for i in max(shared, key=len)[:4])
+        more = " and others" if len(max(shared, key=len)) > 4 or len(shared) > 1 else ""
         found.append(
             Notice(
-                text="the adapters share their first A: products of sums (robustmerge, "
+                text=f"{who}{more} share their first A: products of sums (robustmerge, "
                 "factor_linear, factor_sum) come out far too large at their constants",
                 do="take another method, or size the merge by `--set scale=norm_match`",
             )
         )
-    if facts.unlike_ranks and len(facts.names) > 1:
+    if facts.unlike_ranks and not facts.strangers:
         found.append(
             Notice(
                 text="ranks differ: factor_linear, factor_sum and `space: factors` refuse them, "
@@ -259,6 +280,11 @@ def notices(facts: Facts) -> tuple[Notice, ...]:
 
 def _times(ratio: float) -> str:
     return f"{ratio:,.0f} x" if ratio >= 10 else f"{ratio:.1f} x"
+
+
+def _most(value: float) -> str:
+    """A share that is called whole only if it is."""
+    return f"{value:.0%}" if value < 0.99 else f"{value:.1%}" if value < 0.999 else "over 99.9%"
 
 
 def _share(value: float) -> str:

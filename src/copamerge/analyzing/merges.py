@@ -82,8 +82,10 @@ class MethodMerge(Merge):
         self._layers = {} if job is None else {layer.name: layer for layer in job.layers}
         self._failures: dict[str, str] = {} if failed is None else {"": failed}
         self.method = None if job is None else job.recipe.method.model_dump(mode="json")
-        own = () if job is None else (x for x in job.warnings if x not in known)
-        self.notices = tuple(Notice(text=text) for text in own)
+        # A method may say the same in other words, and more in brackets.
+        told = {text.partition(" (")[0] for text in known}
+        own = () if job is None else job.warnings
+        self.notices = tuple(Notice(text=x) for x in own if x.partition(" (")[0] not in told)
 
     @property
     def dense(self) -> bool:

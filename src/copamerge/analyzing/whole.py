@@ -1,7 +1,7 @@
 """All measured layers of some adapters, taken together."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from statistics import median
 from typing import NamedTuple
 
@@ -201,11 +201,15 @@ def together(
 
 
 def ranks_to_look_at(layers: Sequence[MeasuredLayer]) -> tuple[int, ...]:
-    """Powers of two below the largest rank of a sum, that rank, and those of the adapters."""
+    """Ranks at which the sum of all adapters is looked at."""
     most = max((len(layer.sum_values) for layer in layers), default=1)
-    own = {found.rank for layer in layers for found in layer.inputs}
-    powers = {2**k for k in range(most.bit_length()) if 2**k < most}
-    return tuple(sorted({r for r in powers | own if r < most} | {most}))
+    return ranks_up_to(most, [found.rank for layer in layers for found in layer.inputs])
+
+
+def ranks_up_to(most: int, own: Collection[int]) -> tuple[int, ...]:
+    """Powers of two, the adapters' own ranks, and the largest rank of their sum."""
+    powers = [2**k for k in range(most.bit_length())]
+    return tuple(sorted({r for r in {*powers, *own} if r < most} | {most}))
 
 
 def copa_facts(n: int, layers: Sequence[MeasuredLayer]) -> AnalysedCopa:

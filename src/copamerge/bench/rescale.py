@@ -11,6 +11,16 @@ from copamerge.core.adapter import Adapter
 from copamerge.core.delta import LowRank, squared_norm
 from copamerge.io import open_adapter
 from copamerge.io._atomic import whole_folder
+from copamerge.merging.card import model_card
+from copamerge.merging.card.rewrite import read_report
+from copamerge.merging.folder import REPORT
+from copamerge.merging.sources import CARD
+
+SCALED = (
+    "After the merge its deltas were multiplied: rescale.json has the factor of each layer. Norms, "
+    "cosines and energies below, and what the recipe gives, are of the merge before that."
+)
+"""What the card of a rescaled merge says first."""
 
 
 def layer_norms(adapter: Adapter) -> dict[str, float]:
@@ -62,6 +72,7 @@ def rescale(merged: Path, factors: Mapping[str, float] | float, out: Path, **not
             tensor = adapter.tensor(stored).float()
             of_B = ".lora_B." in stored or ".lora_embedding_B" in stored
             tensors[stored] = (tensor.double() * used[name]).float() if of_B else tensor
+    report = read_report(merged) if (merged / REPORT).is_file() else None
     with whole_folder(out) as folder:
         save_file(
             {name: tensor.contiguous() for name, tensor in sorted(tensors.items())},
@@ -70,6 +81,9 @@ def rescale(merged: Path, factors: Mapping[str, float] | float, out: Path, **not
         )
         _write(folder / "adapter_config.json", config)
         _write(folder / "rescale.json", {"of": str(merged), **note, "factors": used})
+        if report is not None:
+            card = model_card(report.model_copy(update={"dtype": "float32"}), then=SCALED)
+            (folder / CARD).write_text(card, encoding="utf-8")
 
 
 def _write(path: Path, content: Any) -> None:

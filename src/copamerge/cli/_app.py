@@ -49,7 +49,9 @@ def run() -> None:
     Where nothing can be printed, the exit code is 1.
     """
     from copamerge.cli import (  # noqa: F401 - they register themselves
+        analyze,
         bench,
+        card,
         compare,
         data,
         demo,
@@ -76,7 +78,7 @@ def run() -> None:
 
 def _run() -> None:
     try:
-        sys.argv[1:] = spread_weights(sys.argv[1:])
+        sys.argv[1:] = spread(sys.argv[1:])
         app(standalone_mode=True)
     except CopamergeError as error:
         for problem in error.problems:
@@ -135,8 +137,10 @@ def _let_go(stream: TextIO) -> None:
 NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|[-+]?(nan|inf)", re.IGNORECASE)
 
 
-def spread_weights(words: list[str]) -> list[str]:
-    """`--weights 1 0.5 -0.2` as `--weights=1 --weights=0.5 --weights=-0.2`.
+def spread(words: list[str]) -> list[str]:
+    """`--weights 1 0.5 -0.2` as `--weights=1 --weights=0.5 --weights=-0.2`; so with `--merged`.
+
+    Weights go on as long as there are numbers, merged folders up to the next option.
 
     Raises:
         RecipeError: no number follows.
@@ -145,6 +149,14 @@ def spread_weights(words: list[str]) -> list[str]:
     left = list(words)
     while left:
         word = left.pop(0)
+        if word == "--merged":
+            taken = 0
+            while left and not left[0].startswith("-"):
+                result.append(f"--merged={left.pop(0)}")
+                taken += 1
+            if not taken:
+                result.append(word)
+            continue
         if word != "--weights":
             result.append(word)
             continue

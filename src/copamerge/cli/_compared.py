@@ -1,10 +1,10 @@
 """What `copamerge compare` prints: every method a line, and in words what it was warned of."""
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import typer
 
+from copamerge.cli._grid import grid, mean, number, share, show, there
 from copamerge.cli._names import plain
 from copamerge.cli._table import GROUPS, MODES
 from copamerge.labels import short_names
@@ -21,16 +21,16 @@ FEW = 3
 def show_comparison(found: "Comparison") -> None:
     ran = [row for row in found.rows if row.failed is None]
     if ran:
-        _print(_overview(found))
+        show(_overview(found))
         typer.echo(LEGEND.format(f"{found.within_degrees:g}"))
         if 1 < len(found.adapters) <= FEW:
             typer.echo()
-            _print(_by_adapter(found))
+            show(_by_adapter(found))
         elif len(found.adapters) > FEW:
             typer.echo("Each adapter's own numbers: --json.")
         if found.suite is not None:
             typer.echo()
-            _print(_points(found))
+            show(_points(found))
     for row in found.rows:
         if row.failed is not None:
             typer.echo(plain(f"{row.name}: no merge: {row.failed}"))
@@ -45,7 +45,7 @@ that it reads from, 1 as if it were gone; fitted: with the merge rescaled to sui
 
 
 def _overview(found: "Comparison") -> "Table":
-    table = _table("method")
+    table = grid("method")
     for title in (
         "s",
         "MB",
@@ -69,25 +69,25 @@ def _overview(found: "Comparison") -> "Table":
         changed = [x.interference for x in traces]
         table.add_row(
             row.name,
-            _number(row.seconds, ".2f"),
-            _number(row.memory_mb, ".0f"),
+            number(row.seconds, ".2f"),
+            number(row.memory_mb, ".0f"),
             "-" if row.rank is None else str(row.rank),
-            _share(row.energy_kept),
-            _number(row.norm_ratio, ".2f"),
-            _number(_mean(cosines), "+.2f"),
-            _number(min(_there(cosines), default=None), "+.2f"),
-            _number(_mean(kept), ".0%"),
-            _number(min(_there(kept), default=None), ".0%"),
-            _number(_mean([x.gain for x in traces]), ".2f"),
-            _number(_mean(changed), ".2f"),
-            _number(max(_there(changed), default=None), ".2f"),
-            _number(_mean([x.interference_rescaled for x in traces]), ".2f"),
+            share(row.energy_kept),
+            number(row.norm_ratio, ".2f"),
+            number(mean(cosines), "+.2f"),
+            number(min(there(cosines), default=None), "+.2f"),
+            number(mean(kept), ".0%"),
+            number(min(there(kept), default=None), ".0%"),
+            number(mean([x.gain for x in traces]), ".2f"),
+            number(mean(changed), ".2f"),
+            number(max(there(changed), default=None), ".2f"),
+            number(mean([x.interference_rescaled for x in traces]), ".2f"),
         )
     return table
 
 
 def _by_adapter(found: "Comparison") -> "Table":
-    table = _table("method")
+    table = grid("method")
     for title in ("cosine", "directions", "interference"):
         for i, name in enumerate(short_names([one.adapter for one in found.adapters])):
             table.add_column(f"{'' if i else title}\n{plain(name)}", justify="right")
@@ -95,15 +95,15 @@ def _by_adapter(found: "Comparison") -> "Table":
         if row.failed is None:
             table.add_row(
                 row.name,
-                *(_number(x.cosine, "+.3f") for x in row.traces),
-                *(_number(x.preserved_energy, ".0%") for x in row.traces),
-                *(_number(x.interference, ".3f") for x in row.traces),
+                *(number(x.cosine, "+.3f") for x in row.traces),
+                *(number(x.preserved_energy, ".0%") for x in row.traces),
+                *(number(x.interference, ".3f") for x in row.traces),
             )
     return table
 
 
 def _points(found: "Comparison") -> "Table":
-    table = _table("points")
+    table = grid("points")
     for group in GROUPS:
         for mode in MODES:
             table.add_column(f"{group}\n{mode}", justify="right")
@@ -129,42 +129,3 @@ def say_words(found: "Comparison") -> None:
         for warning in row.warnings:
             who = "" if warning.startswith(f"{row.name}:") else f"{row.name}: "
             typer.echo(plain(f"warning: {who}{warning}"), err=True)
-
-
-def _there(values: Sequence[float | None]) -> list[float]:
-    return [value for value in values if value is not None]
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    there = _there(values)
-    return sum(there) / len(there) if there else None
-
-
-def _number(value: float | None, form: str) -> str:
-    return "-" if value is None else format(value, form)
-
-
-def _share(value: float | None) -> str:
-    """A share that looks whole only if it is, to six digits."""
-    if value is None:
-        return "-"
-    if value > 1 - 1e-6:
-        return "100%"
-    return f"{min(value, 0.999):.1%}"
-
-
-def _table(first: str) -> "Table":
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column(first)
-    return table
-
-
-def _print(table: "Table") -> None:
-    """Every cell on one line, however narrow the terminal is."""
-    from rich.console import Console
-
-    console = Console(highlight=False, markup=False, emoji=False)
-    wide = console.measure(table, options=console.options.update(max_width=10_000)).maximum
-    Console(highlight=False, markup=False, emoji=False, width=max(wide, console.width)).print(table)

@@ -1,14 +1,15 @@
 """`copamerge compare`: every method on the same adapters, in one table."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from copamerge.cli._app import app
 from copamerge.cli._bar import LateBar
+from copamerge.cli._collect import collected, recipe_of
 from copamerge.cli._compared import say_words, show_comparison
 from copamerge.cli._extras import BENCH, needs
 from copamerge.cli._options import (
@@ -31,7 +32,6 @@ from copamerge.cli.evaluate import split_named
 if TYPE_CHECKING:
     from copamerge.comparison import Comparison
     from copamerge.merging import MergedAdapter
-    from copamerge.recipe import Recipe
 
 
 @app.command()
@@ -96,19 +96,19 @@ def compare(
     names = names_of(methods)
     if not 0 < within <= 90:
         problems.append(f"--within {within:g}: expected degrees above 0 and up to 90")
-    with _collected(problems):
+    with collected(problems):
         resolve_device(device)
     if names is not None:
-        with _collected(problems):
+        with collected(problems):
             check_methods(names)
     if suite is None:
         if base or tasks or items != 1000 or split != "test":
             problems.append("--base, --items, --split and --tasks need --suite: nothing is asked")
     else:
         problems += _suite_problems(suite, split, tasks, items)
-    recipe = _recipe(adapters, weights, alpha, given, problems)
+    recipe = recipe_of(adapters, weights, alpha, given, problems)
     if recipe is not None:
-        with _collected(problems):
+        with collected(problems):
             plan_common(recipe)
     if problems or recipe is None:
         raise RecipeError(dict.fromkeys(problems))
@@ -146,44 +146,13 @@ def compare(
 # --- what is asked for ---------------------------------------------------------------------------
 
 
-@contextmanager
-def _collected(problems: list[str]) -> Iterator[None]:
-    from copamerge.errors import CopamergeError
-
-    try:
-        yield
-    except CopamergeError as error:
-        problems += error.problems
-
-
-def _recipe(
-    adapters: Sequence[str],
-    weights: Sequence[float] | None,
-    alpha: float | None,
-    given: dict[str, Any],
-    problems: list[str],
-) -> "Recipe | None":
-    from copamerge.recipe.load import read
-
-    if weights and len(weights) != len(adapters):
-        problems.append(
-            f"--weights: {len(weights)} given for {len(adapters)} adapters; give one for each"
-        )
-        weights = None
-    sources = [
-        {"adapter": name, "weight": weight, **({} if alpha is None else {"alpha": alpha})}
-        for name, weight in zip(adapters, weights or [1.0] * len(adapters), strict=True)
-    ]
-    return read({**given, "adapters": sources}, problems, typed=given)
-
-
 def _suite_problems(suite: str, split: str, tasks: str | None, items: int) -> list[str]:
     from copamerge.suites import suite_named
 
     problems: list[str] = []
-    with _collected(problems):
+    with collected(problems):
         suite_named(suite).pick(names_of(tasks))
-    with _collected(problems):
+    with collected(problems):
         split_named(split)
     if items < 1:
         problems.append(f"--items {items}: at least 1 is needed")

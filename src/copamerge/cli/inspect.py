@@ -1,12 +1,14 @@
 """`copamerge inspect`: what is in some adapters and do they fit together."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from copamerge.cli._app import app
+from copamerge.cli._grid import grid, share, show
 from copamerge.cli._names import plain
 from copamerge.cli._options import Adapters, Alpha, AsJson
+from copamerge.cli._screen import show_answers, show_notices
 from copamerge.labels import short_names
 
 if TYPE_CHECKING:
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
 def inspect(
     adapters: Adapters,
     alpha: Alpha = None,
+    details: Annotated[
+        bool, typer.Option("--details", help="Everything about each adapter, and each pair.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Show what is in ADAPTERS, whether they fit together, and how they relate.
@@ -29,22 +34,53 @@ def inspect(
     if as_json:
         typer.echo(found.model_dump_json(indent=2))
     else:
-        _show(found)
+        _show(found, details or len(found.adapters) == 1)
     if not found.fit:
         raise typer.Exit(2)
 
 
-def _show(found: "Inspection") -> None:
-    for summary in found.adapters:
-        _show_one(summary)
-    if found.relations:
-        _show_relations(found)
+def _show(found: "Inspection", details: bool) -> None:
+    if details:
+        for summary in found.adapters:
+            _show_one(summary)
+        if found.relations:
+            _show_relations(found)
+    elif found.adapters:
+        _show_all(found)
+    if found.adapters:
+        typer.echo()
+        show_answers(found.answers)
     for warning in found.warnings:
         typer.echo(f"warning: {plain(warning)}", err=True)
+    show_notices(found.notices)
     for problem in found.problems:
         typer.echo(f"error: {plain(problem)}", err=True)
-    if len(found.adapters) > 1:
-        typer.echo("They fit together." if found.fit else "They do not fit together as they are.")
+
+
+def _show_all(found: "Inspection") -> None:
+    """A line for each; bases only where they differ."""
+    bases = len({one.base_model for one in found.adapters}) > 1
+    from copamerge.analysis.imbalance import shares
+
+    parts = shares([one.delta_norm or 0.0 for one in found.adapters])
+    table = grid("adapter", "layers", "rank", "scaling", "norm", "energy", "dtype", "full", "MB")
+    if bases:
+        table.add_column("base")
+    names = short_names([one.adapter for one in found.adapters])
+    for name, one, part in zip(names, found.adapters, parts, strict=True):
+        table.add_row(
+            plain(name),
+            str(one.layers),
+            _counts(one.ranks),
+            _counts(one.scalings),
+            "not finite" if one.delta_norm is None else f"{one.delta_norm:.4g}",
+            share(part if one.delta_norm is not None else None),
+            _counts(one.dtypes),
+            str(len(one.saved)),
+            f"{one.megabytes:.3g}",
+            *([plain(one.base_model or "not named")] if bases else []),
+        )
+    show(table)
 
 
 def _say(line: str) -> None:

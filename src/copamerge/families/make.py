@@ -30,6 +30,7 @@ from copamerge.io.tensorfile import dtype_name
 from copamerge.merging.folder import check_apart, config_of
 from copamerge.merging.plan import LayerPlan
 from copamerge.merging.report import COARSE
+from copamerge.merging.sources import source_card
 from copamerge.merging.walk import Digests, Progress, over_layers, sha256_of
 from copamerge.methods._steps import biases, deltas
 from copamerge.methods.emr import Emr, agreement, unify
@@ -250,6 +251,7 @@ def _member(
         delta_norm=norm**0.5,
         error=(missed / norm) ** 0.5 if norm > 0 else None,
         dropped=tuple(adapter.saved[name].tensor for k, name in job.plan.saved.dropped if k == i),
+        card=source_card(adapter),
     )
 
 

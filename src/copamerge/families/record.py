@@ -4,6 +4,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
+from copamerge.merging.sources import SourceCard
+
 FORMAT = 1
 """The format that is written, and the only one that is read."""
 RECORD, SHARED, MASKS = "family.json", "shared.safetensors", "masks.safetensors"
@@ -43,6 +45,8 @@ class MemberRecord(_Part):
     """Norm of member minus adapter, relative to the adapter's; null where the adapter is zero."""
     dropped: tuple[str, ...]
     """Full tensors of the adapter that are left out (`drop`)."""
+    card: SourceCard | None = None
+    """What the adapter's own model card says; null in families of versions that did not look."""
 
 
 class FamilyLayer(_Part):

@@ -16,6 +16,7 @@ from copamerge.core.delta import squared_norm as squared
 from copamerge.core.draws import Draws
 from copamerge.core.lowrank import svd
 from copamerge.errors import AdapterError, OutputError, RecipeError, did_you_mean
+from copamerge.families.card import member_card
 from copamerge.families.make import check_new
 from copamerge.families.open import AGAIN, Family
 from copamerge.families.plan import DTYPES
@@ -25,6 +26,7 @@ from copamerge.io import LayerShape, open_adapter
 from copamerge.io._atomic import whole_folder
 from copamerge.io.config import matched_name
 from copamerge.io.tensorfile import dtype_name
+from copamerge.merging.sources import CARD
 from copamerge.recipe.model import Rank
 
 CONFIG, WEIGHTS, TAKEN = "adapter_config.json", "adapter_model.safetensors", "take.json"
@@ -243,6 +245,7 @@ def _write(family: Family, name: str, folder: Path, rank: int, dtype: torch.dtyp
         copamerge=__version__,
     )
     _write_json(folder / TAKEN, report.model_dump(mode="json"))
+    (folder / CARD).write_text(member_card(record, report), encoding="utf-8")
     return report
 
 

@@ -234,3 +234,27 @@ def _sweep(out: Path) -> None:
                 (stale / KEPT).rename(out)
             shutil.rmtree(stale, ignore_errors=True)
             os.close(lock)
+
+
+def replace_file(path: Path, text: str) -> None:
+    """Put a text in the place of a file: at any time there is the old one or the new one.
+
+    Raises:
+        OutputError: it cannot be written; the old one is still there.
+    """
+    temporary = None
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}{MARK}", dir=path.parent)
+        temporary = Path(name)
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+        _flush(path.parent)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written: {_reason(error)}") from None
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)

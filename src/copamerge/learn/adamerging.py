@@ -192,8 +192,7 @@ def adamerging(
         plan(recipe.model_copy(update={"adapters": sources})),
         out,
         record,
-        f"with coefficients that AdaMerging learnt on {count} inputs without labels "
-        "([learn.json](learn.json))",
+        f"with coefficients that AdaMerging learnt on {count} inputs without labels (learn.json)",
         overwrite=overwrite,
         started=started,
     )

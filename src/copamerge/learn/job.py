@@ -23,8 +23,6 @@ from copamerge.merging.walk import sha256_of
 from copamerge.recipe import recipe_from
 
 LEARN = "learn.json"
-WITHOUT_DATA = "without training and without data"
-"""What every model card says; of these it would not be true."""
 Tell = Callable[[str, int, int], None]
 """(what is going on, steps done, steps in all)"""
 Options = TypeVar("Options", bound="LearnOptions")
@@ -150,16 +148,17 @@ def write_learnt(
 ) -> tuple[MergeReport, dict[str, Any]]:
     """The merged adapter and learn.json in one folder, whole or not at all.
 
+    `how` says what data had to do with it, for the model card.
+
     Raises:
         OutputError: the place is taken, or cannot be written.
     """
     with whole_folder(out, overwrite=overwrite, check=check_free) as folder:
         merged = folder / "merged"
-        report = merge_to_folder(planned, merged, device=resolve_device("auto"))
+        report = merge_to_folder(planned, merged, device=resolve_device("auto"), learnt=how)
         for path in list(merged.iterdir()):
             path.rename(folder / path.name)
         merged.rmdir()
-        say_how(folder, how)
         content = {
             **record,
             "seconds": round(time.perf_counter() - started, 3),
@@ -168,10 +167,3 @@ def write_learnt(
         text = json.dumps(content, indent=2, allow_nan=False) + "\n"
         (folder / LEARN).write_text(text, encoding="utf-8")
     return report, json.loads(text)
-
-
-def say_how(folder: Path, how: str) -> None:
-    """Correct the model card: these coefficients are from data."""
-    card = folder / "README.md"
-    text = card.read_text(encoding="utf-8")
-    card.write_text(text.replace(WITHOUT_DATA, how), encoding="utf-8")

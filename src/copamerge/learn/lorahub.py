@@ -161,7 +161,7 @@ def lorahub(
         plan(recipe.model_copy(update={"adapters": sources})),
         out,
         record,
-        f"with weights that LoraHub found on {count} labelled examples ([learn.json](learn.json))",
+        f"with weights that LoraHub found on {count} labelled examples (learn.json)",
         overwrite=overwrite,
         started=started,
     )

@@ -27,7 +27,7 @@ from pydantic import Field
 from copamerge.bench.loading import imported
 from copamerge.bench.score import score
 from copamerge.errors import CopamergeError, OutputError
-from copamerge.learn.job import Job, LearnOptions, Tell, prepare, say_how, versions
+from copamerge.learn.job import Job, LearnOptions, Tell, prepare, versions
 from copamerge.learn.questions import Questions
 from copamerge.learn.space import WEIGHTS, space_from
 from copamerge.learn.study import (
@@ -257,7 +257,7 @@ def _write(
     started: float,
 ) -> None:
     recipe = _recipe(job, best.params, method, fixed)
-    how = f"tuned on validation samples in {len(trials)} trials of `copamerge tune`"
+    how = f"tuned on validation samples in {len(trials)} trials of copamerge tune"
     content = recipe.model_dump(mode="json", exclude_none=True)
     content["method"] = recipe.method.model_dump(mode="json")
     for source in content["adapters"]:
@@ -266,8 +266,9 @@ def _write(
     _put(out / TRIALS, _csv(trials, [one.name for one in job.questions]))
     _put(out / RECIPE, words + yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
     adapter = out / ADAPTER
-    merge_to_folder(plan(recipe), adapter, device=resolve_device("auto"), overwrite=True)
-    say_how(adapter, how)
+    merge_to_folder(
+        plan(recipe), adapter, device=resolve_device("auto"), overwrite=True, learnt=how
+    )
     record = {
         **asked,
         "best": {

@@ -72,7 +72,7 @@ class MergedAdapter:
                 for layer in self._layers:
                     sink.put(layer)
                 sink.finish()
-            write_words(self.plan, folder, self.report)
+            write_words(folder, self.report)
 
 
 def merge(

@@ -20,6 +20,7 @@ from copamerge.merging.card import model_card
 from copamerge.merging.plan import Plan
 from copamerge.merging.report import LayerReport, MergeReport, layer_report, merge_report
 from copamerge.merging.saved import merged_saved
+from copamerge.merging.sources import CARD
 from copamerge.merging.walk import Digests, MergedLayer, Progress, settled, walk
 
 LLAVA_WORDS = ("llava", "lora")
@@ -27,6 +28,7 @@ LLAVA_WORDS = ("llava", "lora")
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
+REPORT = "merge.json"
 RECENT = ("alpha_pattern", "lora_bias", "rank_pattern", "use_dora", "use_rslora")
 """Options younger than LLaVA's own PEFT, left out where they say nothing."""
 
@@ -144,8 +146,11 @@ def merge_to_folder(
     device: torch.device,
     overwrite: bool = False,
     progress: Progress | None = None,
+    learnt: str | None = None,
 ) -> MergeReport:
     """Run the plan; the folder `out` appears complete and verified, or not at all.
+
+    `learnt` says how data chose its weights or options, for the model card.
 
     Raises:
         OutputError: the place is taken, or what was written does not read back.
@@ -166,15 +171,16 @@ def merge_to_folder(
             digests=digests.all(),
             seconds=time.perf_counter() - started,
             device=str(device),
+            learnt=learnt,
         )
-        write_words(plan, folder, report)
+        write_words(folder, report)
     return report
 
 
-def write_words(plan: Plan, folder: Path, report: MergeReport) -> None:
+def write_words(folder: Path, report: MergeReport) -> None:
     """The report and the model card."""
-    _write_json(folder / "merge.json", report.model_dump(mode="json"))
-    (folder / "README.md").write_text(model_card(plan, report), encoding="utf-8")
+    _write_json(folder / REPORT, report.model_dump(mode="json"))
+    (folder / CARD).write_text(model_card(report), encoding="utf-8")
 
 
 def config_of(plan: Plan, shapes: list[LayerShape]) -> dict[str, Any]:

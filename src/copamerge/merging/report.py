@@ -10,9 +10,11 @@ from pydantic import BaseModel, ConfigDict
 from copamerge._version import __version__
 from copamerge.core.adapter import Adapter
 from copamerge.io.tensorfile import dtype_name
+from copamerge.merging.card.hub import hub_base
 from copamerge.merging.memory import peak_mb
 from copamerge.merging.plan import Plan
 from copamerge.merging.saved import spread_of
+from copamerge.merging.sources import SourceCard, source_card
 from copamerge.merging.walk import MergedLayer
 
 COARSE = 0.01
@@ -67,6 +69,10 @@ class InputReport(_Part):
     survey: dict[str, float]
     """What a survey of the whole model found of this adapter (with `scope: global`: the magnitude
     its entries have to reach, and such); empty without one."""
+    format: str = "peft"
+    """`peft`, or `llava` for the layout of LLaVA's own training."""
+    card: SourceCard | None = None
+    """What its own model card says; null in reports of versions that did not look."""
 
 
 class LayerReport(_Part):
@@ -147,6 +153,10 @@ class MergeReport(_Part):
     """Type of the written factors; full tensors keep their own."""
     base_model: str | None
     """Name written into the result; null when nobody names one."""
+    hub_base: str | None = None
+    """The Hub id that this name is; null where it is a local path."""
+    task_type: str | None = None
+    """PEFT's word for what the adapter is for, as written into the result."""
     tensors: int
     """Tensors in the written file."""
     energy_kept: float | None
@@ -165,6 +175,8 @@ class MergeReport(_Part):
     """What they found of all adapters together; each input has its own."""
     warnings: tuple[str, ...]
     """What its owner should know; the command prints the same to stderr."""
+    learnt: str | None = None
+    """How data chose the weights or options, as the model card says it; null where none did."""
     run: RunReport
     """What differs from run to run."""
 
@@ -196,6 +208,7 @@ def merge_report(
     digests: Sequence[Mapping[str, str]],
     seconds: float,
     device: str,
+    learnt: str | None = None,
 ) -> MergeReport:
     """Put the parts together and check that every tensor and layer adds up."""
     assert plan.rank is not None, "the plan was walked, so its rank is settled"
@@ -251,6 +264,8 @@ def merge_report(
         rank=plan.rank,
         dtype=dtype_name(plan.dtype),
         base_model=plan.base_model,
+        hub_base=hub_base(plan.base_model, sure=plan.recipe.base_model is not None),
+        task_type=plan.task_type,
         tensors=sum(len(plan.shape(x).tensors()) for x in plan.layers) + len(plan.saved.kept),
         energy_kept=sum(x.norm**2 for x in layers) / whole if whole else None,
         energy_kept_worst=kept[worst] if worst is not None else None,
@@ -260,6 +275,7 @@ def merge_report(
         survey_passes=plan.recipe.method.passes(),
         survey=dict(plan.survey.model) if plan.survey else {},
         warnings=tuple(dict.fromkeys(warnings)),
+        learnt=learnt,
         run=RunReport(
             seconds=round(seconds, 3),
             peak_memory_mb=round(peak_mb(), 1),
@@ -323,4 +339,6 @@ def _input(
         delta_norm=squares**0.5 if merged else None,
         cosine=inner / (squares * whole) ** 0.5 if squares > 0 and whole > 0 else None,
         survey=dict(plan.survey.adapters.get(key, {})) if plan.survey else {},
+        format=adapter.format,
+        card=source_card(adapter),
     )

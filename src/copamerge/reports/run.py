@@ -41,6 +41,10 @@ class ModelRecord(_Read):
     method: str | None = None
     options: dict[str, Any] | None = None
     """All of them, as the merge resolved them."""
+    adapter: Any = None
+    """Where it lies: a path, one for each task, or None for the base alone."""
+    digest: str | None = None
+    """Of the adapter's config and weights; None for the base alone."""
     scale_rule: str | None = None
     multiple: FiniteFloat | None = None
     search: dict[str, Any] | None = None

@@ -1,4 +1,4 @@
-"""The whole analysis: adapters opened, every layer measured once, all put together."""
+"""The whole analysis: adapters opened, every layer walked once, all put together."""
 
 from collections.abc import Callable, Sequence
 from copy import deepcopy
@@ -208,19 +208,29 @@ def _overlaps(pairs: Sequence[Pair]) -> tuple[float, float, float, float] | None
 
 
 def _notices(common: Plan, adapters: Sequence[AnalysedAdapter], facts: Facts) -> tuple[Notice, ...]:
-    found = [Notice(text=text) for text in common.warnings]
+    found = [Notice(text=text) for text in common.warnings if not _of_results(text)]
     found += notices(facts)
-    for name, one in zip(facts.names, adapters, strict=True):
-        if one.not_measured:
-            some = ", ".join(one.not_measured[:3]) + (" ..." if len(one.not_measured) > 3 else "")
-            found.append(
-                Notice(
-                    text=f"{name}: {len(one.not_measured)} full tensors and LoRA biases are no "
-                    f"low-rank deltas, so nothing is said of them: {some}",
-                    do="a merge takes them by `--modules-to-save` and `--bias`",
-                )
+    counts = {
+        name: len(one.not_measured)
+        for name, one in zip(facts.names, adapters, strict=True)
+        if one.not_measured
+    }
+    if counts:
+        some = next(one.not_measured for one in adapters if one.not_measured)
+        each = ", ".join(f"{name} {count}" for name, count in counts.items())
+        found.append(
+            Notice(
+                text=f"full tensors and LoRA biases are no low-rank deltas, so nothing is said of "
+                f"them: {each} (such as {some[0]})",
+                do="a merge takes them by `--modules-to-save` and `--bias`",
             )
+        )
     return tuple({notice.text: notice for notice in found}.values())
+
+
+def _of_results(text: str) -> bool:
+    """Whether a plan's warning is about what would be written, not about the adapters."""
+    return "full tensors left out" in text or text.startswith("task_type")
 
 
 # --- merges --------------------------------------------------------------------------------------
