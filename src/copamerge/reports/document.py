@@ -23,12 +23,21 @@ def document(title: str, body: Sequence[str], assets: Sequence[str] = ("page",))
     return visible(page)
 
 
-def sortable(heads: Sequence[str], rows: Sequence[str], caption: str, kind: str = "") -> str:
-    """A table that a click on a heading sorts; `rows` are HTML, `kind` is a class."""
+def sortable(
+    heads: Sequence[str],
+    rows: Sequence[str],
+    caption: str,
+    kind: str = "",
+    hovers: Sequence[str] = (),
+) -> str:
+    """A table that a click on a heading sorts; `rows` are HTML, `kind` is a class.
+
+    `hovers` say what each heading means.
+    """
     # Headings stand over words as these do: to the left.
     words = [i for i, cell in enumerate(_CELL.findall(rows[0] if rows else "")) if "word" in cell]
     head = "".join(
-        f'<th scope="col"{WORD if i in words else ""}>'
+        f'<th scope="col"{WORD if i in words else ""}{title(hovers[i]) if hovers else ""}>'
         f'<button type="button">{flat(each)}</button></th>'
         for i, each in enumerate(heads)
     )
@@ -37,6 +46,11 @@ def sortable(heads: Sequence[str], rows: Sequence[str], caption: str, kind: str 
         f"<caption>{escape(caption)}</caption>"
         f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
+
+
+def title(text: str) -> str:
+    """What is shown when something is pointed at."""
+    return f' title="{flat(text)}"' if text else ""
 
 
 WORD = ' class="word"'
@@ -124,8 +138,9 @@ _UNSEEN = re.compile(
 
 
 def asset(name: str) -> str:
-    """A file that ships beside this one."""
-    return (files("copamerge.reports") / name).read_text(encoding="utf-8")
+    """A file that ships beside this one; empty where there is none."""
+    path = files("copamerge.reports") / name
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
 
 
 GENERATOR = f"copamerge {__version__}"

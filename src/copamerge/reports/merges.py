@@ -9,8 +9,8 @@ from typing import NoReturn
 
 from pydantic import ValidationError
 
-from copamerge.labels import short_names
 from copamerge.errors import CopamergeError, first_few
+from copamerge.labels import short_names
 from copamerge.merging.report import LayerReport, MergeReport
 
 RECORD = "merge.json"
