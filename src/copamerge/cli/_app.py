@@ -54,6 +54,7 @@ def run() -> None:
         compare,
         data,
         demo,
+        diff,
         evaluate,
         family,
         harness,
