@@ -5,6 +5,7 @@ import math
 import shutil
 import tempfile
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from safetensors.torch import load_file
 import copamerge
 from copamerge import diff_adapters
 from copamerge.difference import folded
+from copamerge.difference.record import Kind
 from copamerge.difference.verdict import CLOSE
 from copamerge.errors import AdapterError
 from makers import LAYERS, PREFIX, Q0, a_of, b_of, factors, make_adapter, write_config
@@ -540,6 +542,12 @@ def test_bases_of_other_names_are_a_warning(tmp_path):
 
     assert any("'org/other'" in line for line in diff_adapters(str(a), str(b)).warnings)
     assert not diff_adapters(str(a), str(c)).warnings
+
+
+def test_every_verdict_is_on_its_page(pytestconfig):
+    page = (pytestconfig.rootpath / "docs/diff.md").read_text()
+
+    assert all(f"| `{kind}` |" in page for kind in get_args(Kind))
 
 
 # --- as a whole ----------------------------------------------------------------------------------

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from copamerge.cli._different_table import LINES, NAMES, print_table, small, stem_of
-from copamerge.cli._names import plain, short_names
+from copamerge.cli._names import plain
+from copamerge.labels import short_names
 
 if TYPE_CHECKING:
     from copamerge.difference.record import (
@@ -37,7 +38,7 @@ def show_difference(found: "Difference", *, layers: int) -> None:
     width = max(shutil.get_terminal_size().columns, NAMES)
     _wrapped(found.verdict.sentence, width)
     typer.echo()
-    _sides(found)
+    _sides(found, width)
     if found.whole.distance > 0:
         print_table(found, layers, width)
         after = f"Names begin after {stem}\n" if (stem := stem_of(found)) else ""
@@ -60,13 +61,13 @@ def _wrapped(text: str, width: int, indent: int = 0) -> None:
             typer.echo(line)
 
 
-def _sides(found: "Difference") -> None:
+def _sides(found: "Difference", width: int) -> None:
     sides = (found.one, found.other)
     names = short_names([side.adapter for side in sides])
     for which, name, side in zip(("first", "second"), names, sides, strict=True):
-        typer.echo(plain(f"{which:<7} {name}: {_described(side)}"))
+        _wrapped(f"{which:<7} {name}: {_described(side)}", width, indent=8)
         for note in side.notes:
-            typer.echo(plain(f"        note: {note}"))
+            _wrapped(f"        note: {note}", width, indent=14)
 
 
 def _described(side: "Side") -> str:

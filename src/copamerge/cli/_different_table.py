@@ -1,11 +1,11 @@
 """The table of `copamerge diff`: whole model, modules, blocks, and the layers that differ most."""
 
 from collections.abc import Iterable, Sequence
-from io import StringIO
 from typing import TYPE_CHECKING
 
 import typer
 
+from copamerge.cli._grid import grid, number, show
 from copamerge.cli._names import plain
 
 if TYPE_CHECKING:
@@ -19,33 +19,19 @@ NUMBERS = ("share", "distance", "cosine", "times", "rest", "in", "out", "A")
 
 
 def print_table(found: "Difference", layers: int, width: int) -> None:
-    """Every line whole, however narrow the terminal is; names give way first."""
-    from rich.console import Console
-    from rich.table import Table
-
+    """Numbers are whole however narrow the terminal is; names give way."""
     rows = [
         (name, [""] * len(NUMBERS) if likeness is None else _cells(likeness))
         for name, likeness in _rows(found, layers)
     ]
-    numbers = sum(1 + max(map(len, column)) for column in zip(NUMBERS, *_second(rows), strict=True))
-    room = max(width - numbers, NAMES)
-    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("", no_wrap=True)
-    for title in NUMBERS:
-        table.add_column(title, justify="right", no_wrap=True)
+    columns = zip(NUMBERS, *(cells for _, cells in rows), strict=True)
+    room = max(width - sum(1 + max(map(len, column)) for column in columns), NAMES)
+    table = grid("", *NUMBERS)
     for name, cells in rows:
         table.add_row(_fitted(plain(name), room), *cells)
     typer.echo()
-    console = Console(file=StringIO(), width=numbers + room)
-    with console.capture() as said:
-        console.print(table, highlight=False, markup=False, emoji=False)
-    for line in said.get().splitlines():
-        typer.echo(line.rstrip())
+    show(table)
     typer.echo()
-
-
-def _second(rows: Sequence[tuple[str, list[str]]]) -> list[list[str]]:
-    return [cells for _, cells in rows]
 
 
 def _rows(found: "Difference", layers: int) -> "Iterable[tuple[str, Likeness | None]]":
@@ -100,12 +86,12 @@ def _cells(x: "Likeness") -> list[str]:
     return [
         _share(x.share),
         small(x.relative_distance),
-        _number(x.cosine, "+.4f"),
+        _signed(x.cosine, "+.4f"),
         small(x.multiple),
         small(x.remainder),
-        _number(x.input_overlap, ".2f"),
-        _number(x.output_overlap, ".2f"),
-        _number(x.cosine_A, "+.2f"),
+        number(x.input_overlap, ".2f"),
+        number(x.output_overlap, ".2f"),
+        _signed(x.cosine_A, "+.2f"),
     ]
 
 
@@ -122,9 +108,9 @@ def small(value: float | None) -> str:
     return f"{value:.3g}" if value == 0 or abs(value) >= 1e-4 else f"{value:.1e}"
 
 
-def _number(value: float | None, form: str) -> str:
+def _signed(value: float | None, form: str) -> str:
     # A rounded -0.00 is 0.
-    return "-" if value is None else format(float(format(value, form)) + 0.0, form)
+    return number(value if value is None else float(format(value, form)) + 0.0, form)
 
 
 def _fitted(name: str, room: int) -> str:

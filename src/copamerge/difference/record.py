@@ -189,6 +189,7 @@ Kind = Literal[
     "same_file",
     "same_factors",
     "rounded",
+    "zero",
     "same_delta",
     "scaled",
     "scaled_by_layer",
@@ -198,7 +199,6 @@ Kind = Literal[
     "shared_start",
     "unrelated",
     "related",
-    "zero",
     "nothing_shared",
 ]
 
