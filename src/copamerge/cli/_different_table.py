@@ -71,7 +71,7 @@ def _blocks(found: "Difference") -> "Iterable[tuple[str, Likeness]]":
         elif len({name.rpartition(".")[0] for name in names}) == 1:
             yield f"  {first} to {names[-1].rpartition('.')[2]}", likeness
         else:
-            yield f"  {_begin(names)} ({len(names)} blocks)", likeness
+            yield f"  {_numbered(names)} x{len(names)}", likeness
 
 
 def _most(found: "Difference", layers: int) -> "Sequence[LayerDifference]":
@@ -137,6 +137,13 @@ def stem_of(found: "Difference") -> str:
     begin = _begin(names) if len(names) > 1 else ""
     # A block's own name stays whole.
     return f"{begin}." if begin and begin not in {x.block for x in found.layers} else ""
+
+
+def _numbered(names: Sequence[str]) -> str:
+    """What they begin with, without a last word after a number: `down_blocks.0`."""
+    begin = _begin(names)
+    parts = begin.split(".")
+    return ".".join(parts[:-1]) if len(parts) > 1 and parts[-2].isdecimal() else begin
 
 
 def _begin(names: Sequence[str]) -> str:
