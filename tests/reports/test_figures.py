@@ -12,7 +12,8 @@ from safetensors.torch import load_file, save_file
 from copamerge.bench.experiments import EXPERIMENTS
 from copamerge.errors import CopamergeError
 from copamerge.reports import Run, figures, look, open_run
-from copamerge.reports.figures import Drawn, draw
+from copamerge.reports.figures import draw
+from copamerge.reports.look import Drawn
 from copamerge.reports.series import mean_sd, repeated, series
 from copamerge.reports.spectra import multiples, spreads
 from makers import LAYERS, make_adapter

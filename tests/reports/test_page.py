@@ -12,7 +12,7 @@ from PIL import Image
 
 from copamerge.bench.entries import Entry, merge_entry
 from copamerge.reports import Run, open_run, write_report
-from copamerge.reports.page import commands
+from copamerge.reports.provenance import commands
 
 VOID = {"meta", "link", "br", "img", "input", "hr"}
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")

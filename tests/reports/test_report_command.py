@@ -10,7 +10,7 @@ import pytest
 from fake_runs import experiment_run, make_run
 
 from copamerge.errors import CopamergeError, OutputError
-from copamerge.reports import Run, open_run, write_report
+from copamerge.reports import Run, open_run, place, write_report
 from copamerge.reports import write as writing
 from makers import make_adapter, tree
 
@@ -31,7 +31,8 @@ def test_the_report_is_written_and_said_where(
 
     assert ran.code == 0, ran.err
     assert ran.out == f"wrote {out}: open {out / 'index.html'}\n"
-    assert {path.name for path in out.iterdir()} == writing.WRITTEN
+    # No figures: the run names no zoo, and a table is not drawn.
+    assert {path.name for path in out.iterdir()} == place.WRITTEN - {"figures", "layers.csv"}
     assert {path.name for path in (out / "tables").iterdir()} == {"table7.md", "table7.csv"}
 
 
@@ -132,7 +133,7 @@ def test_an_interruption_is_said(
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("copamerge.reports.write_report", interrupted)
+    monkeypatch.setattr("copamerge.reports.kinds.report_on", interrupted)
 
     ran = copamerge_cli("report", run, "-o", tmp_path / "report")
     assert ran.code == 130 and "nothing was written" in ran.err
@@ -142,7 +143,10 @@ def test_not_a_run_says_what_is_wanted(copamerge_cli: Cli, tmp_path: Path) -> No
     ran = copamerge_cli("report", tmp_path, "-o", tmp_path / "report")
 
     assert ran.code == 2
-    assert "not a run folder (no run.json in it); give what bench wrote" in ran.err
+    assert ran.err == (
+        f"error: {tmp_path}: nothing to report on (no run.json or merge.json in it); give a folder "
+        "that `copamerge bench` or `copamerge merge` wrote (-o)\n"
+    )
     assert not (tmp_path / "report").exists()
 
 
@@ -165,7 +169,7 @@ def test_without_matplotlib_the_extra_is_named_and_tables_still_work(
     assert refused.code == 2 and "copamerge[report]" in refused.err
 
     assert copamerge_cli("report", run, "-o", tmp_path / "report", "--no-figures").code == 0
-    assert not list((tmp_path / "report" / "figures").iterdir())
+    assert not (tmp_path / "report" / "figures").exists()
 
 
 def test_runs_of_unlike_suites_are_refused(table7: Run, tmp_path: Path) -> None:
@@ -274,3 +278,155 @@ def test_a_report_of_a_single_model_has_nothing_to_compare(tmp_path: Path) -> No
     write_report([open_run(path)], tmp_path / "report", resamples=100)
 
     assert "Which differences" not in (tmp_path / "report" / "tables.md").read_text()
+
+
+@pytest.fixture
+def merge(copamerge_cli: Cli, tmp_path: Path) -> Path:
+    adapters = [make_adapter(tmp_path / f"a{i}", seed=i) for i in range(2)]
+    assert copamerge_cli("merge", *adapters, "-o", tmp_path / "merged", "-q").code == 0
+    return tmp_path / "merged"
+
+
+def test_a_page_alone_is_one_file_without_links_to_others(
+    copamerge_cli: Cli, tradeoff: Run, table7: Run, tmp_path: Path
+) -> None:
+    out = tmp_path / "deep" / "report.html"
+
+    ran = copamerge_cli("report", table7.path, tradeoff.path, "-o", out)
+
+    assert ran.code == 0, ran.err
+    assert ran.out == f"wrote {out}: open it in a browser\n"
+    assert [path.name for path in out.parent.iterdir()] == ["report.html"]
+    text = out.read_text(encoding="utf-8")
+    assert "<svg" in text and 'href="figures' not in text and 'href="tables' not in text
+
+
+def test_a_page_alone_is_replaced_only_when_asked_and_only_if_it_is_ours(
+    copamerge_cli: Cli, merge: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "report.html"
+    assert copamerge_cli("report", merge, "-o", out).code == 0
+    before = out.read_bytes()
+
+    refused = copamerge_cli("report", merge, "-o", out)
+    assert refused.code == 2 and "already exists; add --overwrite" in refused.err
+    assert copamerge_cli("report", merge, "-o", out, "--overwrite").code == 0
+    assert out.read_bytes() == before
+
+    for content in (b"mine", b"", b"\xff\xfe", b"<title>copamerge</title>" * 999):
+        out.write_bytes(content)
+        for words in ((), ("--overwrite",)):
+            ran = copamerge_cli("report", merge, "-o", out, *words)
+            assert ran.code == 2 and "is not a page of copamerge" in ran.err
+            assert out.read_bytes() == content
+
+
+def test_a_link_is_not_followed(copamerge_cli: Cli, merge: Path, tmp_path: Path) -> None:
+    target, out = tmp_path / "target.html", tmp_path / "report.html"
+    assert copamerge_cli("report", merge, "-o", target, "-q").code == 0
+    out.symlink_to(target)
+
+    ran = copamerge_cli("report", merge, "-o", out, "--overwrite")
+
+    assert ran.code == 2 and "not a plain file" in ran.err
+
+
+def test_a_page_alone_that_fails_leaves_nothing(
+    merge: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from copamerge.reports.kinds import Asked, report_on
+
+    before = tree(tmp_path)
+
+    def full(self: Path, target: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+
+    with pytest.raises(OutputError, match="No space left"):
+        report_on([merge], Asked(tmp_path / "new" / "report.html"))
+    assert tree(tmp_path) == before
+
+
+def test_folders_of_unlike_kinds_are_named(
+    copamerge_cli: Cli, run: Path, merge: Path, tmp_path: Path
+) -> None:
+    ran = copamerge_cli("report", run, merge, "-o", tmp_path / "report.html")
+
+    assert ran.code == 2
+    assert ran.err == (
+        f"error: a report is on one kind of folder: {run} was written by `copamerge bench`; "
+        f"{merge} was written by `copamerge merge`; make a report of each\n"
+    )
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_everything_that_is_wrong_is_said_at_once(
+    copamerge_cli: Cli, merge: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    folders = [tmp_path / "nowhere", tmp_path / "file", tmp_path, merge, merge]
+
+    ran = copamerge_cli("report", *folders, "-o", tmp_path / "report.html")
+
+    assert ran.code == 2
+    lines = ran.err.splitlines()
+    for line, fact in zip(
+        lines,
+        ("nowhere: does not exist", "file: is a file", "its folders merged are", "given twice"),
+        strict=True,
+    ):
+        assert line.startswith("error: ") and fact in line
+    assert not (tmp_path / "report.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "fact"),
+    [
+        ("", "is not JSON"),
+        ("[" * 100_000, "is not JSON"),
+        ("[]", "is not what this version of copamerge writes"),
+        ("{}", "beside these: 16 more problems"),
+        ('{"norm": NaN}', "NaN is no number"),
+    ],
+)
+def test_a_broken_record_is_a_sentence(
+    copamerge_cli: Cli, merge: Path, tmp_path: Path, content: str, fact: str
+) -> None:
+    (merge / "merge.json").write_text(content)
+
+    ran = copamerge_cli("report", merge, "-o", tmp_path / "report.html")
+
+    assert ran.code == 2 and fact in ran.err and ran.err.count("error: ") == 1
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_a_record_of_another_version_says_what_it_lacks(
+    copamerge_cli: Cli, merge: Path, tmp_path: Path
+) -> None:
+    content = json.loads((merge / "merge.json").read_text())
+    content["later"] = "is nobody's business"
+    (merge / "merge.json").write_text(json.dumps(content))
+    assert copamerge_cli("report", merge, "-o", tmp_path / "later.html").code == 0
+
+    del content["layers"][1]["rounding"]
+    content["run"]["copamerge"] = "0.0.1"
+    (merge / "merge.json").write_text(json.dumps(content))
+    ran = copamerge_cli("report", merge, "-o", tmp_path / "report.html")
+
+    assert ran.code == 2
+    assert "written by copamerge 0.0.1" in ran.err
+    assert "layers.1.rounding (field required)" in ran.err
+    assert f"copamerge merge -c {merge / 'merge.json'} -o FOLDER" in ran.err
+
+
+def test_a_record_that_does_not_add_up_is_refused(
+    copamerge_cli: Cli, merge: Path, tmp_path: Path
+) -> None:
+    content = json.loads((merge / "merge.json").read_text())
+    content["layers"][0]["adapters"] = [0, 7]
+    (merge / "merge.json").write_text(json.dumps(content))
+
+    ran = copamerge_cli("report", merge, "-o", tmp_path / "report.html")
+
+    assert ran.code == 2 and "does not go with the 2 inputs" in ran.err

@@ -18,8 +18,8 @@ from copamerge.reports.figures import FROM_RUNS
 from copamerge.reports.gaps import Gaps
 from copamerge.reports.makeup import MANY, makeup
 from copamerge.reports.markdown import markdown
-from copamerge.reports.page import commands
 from copamerge.reports.paper import CAVEAT, CAVEATS, PRINTED_8, SWAPPED, TABLES
+from copamerge.reports.provenance import commands
 from copamerge.reports.spreadsheet import csv_text
 from copamerge.reports.tables import paper_row, table
 from copamerge.reports.verdicts import against
@@ -311,7 +311,7 @@ def test_no_figure_breaks_on_a_suite_of_other_tasks(name: str, suite: str, tmp_p
 
     write_report([open_run(path)], tmp_path / "report", resamples=100)
 
-    drawn = {file.name for file in (tmp_path / "report" / "figures").iterdir()}
+    drawn = {file.name for file in (tmp_path / "report" / "figures").glob("*")}
     remarks = json.loads((tmp_path / "report" / "report.json").read_text())["remarks"]
     if averaged and name != "tradeoff":
         assert f"{name}.svg" in drawn

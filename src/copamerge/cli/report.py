@@ -1,4 +1,4 @@
-"""`copamerge report`: runs of the benchmark in, tables, figures and one page out."""
+"""`copamerge report`: what other commands wrote in, tables, figures and one page out."""
 
 from pathlib import Path
 from typing import Annotated
@@ -12,35 +12,54 @@ from copamerge.cli._names import plain
 
 @app.command()
 def report(
-    runs: Annotated[
-        list[Path], typer.Argument(metavar="RUN...", help="Folders that `copamerge bench` wrote.")
+    folders: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="FOLDER...",
+            help="Folders that `copamerge bench` or `copamerge merge` wrote, of one kind.",
+        ),
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to create.")] = Path("report"),
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out", "-o", help="Folder to create, or NAME.html: one page that holds everything."
+        ),
+    ] = Path("report"),
     figures: Annotated[
-        bool, typer.Option("--figures/--no-figures", help="Draw figures (needs matplotlib).")
+        bool,
+        typer.Option(
+            "--figures/--no-figures", help="Draw figures of benchmark runs (needs matplotlib)."
+        ),
     ] = True,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an earlier report at OUT.")
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
 ) -> None:
-    """Write tables (Markdown, CSV), figures (SVG, PNG) and one HTML page on these RUNs."""
-    from copamerge.cli._extras import needs
+    """Write what runs or merges in FOLDERs show: one HTML page, with tables, figures and CSV.
 
-    if figures:
-        needs("report", "matplotlib")
-    from copamerge.reports import open_runs, write_report
-    from copamerge.reports.write import check_report_place
+    Of runs of the benchmark: tables, figures, and which differences are differences. Of merges:
+    what was merged, how, what was lost in which layer, warnings with what to do, and methods
+    beside each other.
+    """
+    from copamerge.cli._extras import needs
+    from copamerge.reports.kinds import Asked, kind_of_all, report_on
+    from copamerge.reports.place import check_report_place
 
     check_report_place(out, overwrite=overwrite)
-    opened = open_runs(runs)
+    kind = kind_of_all(folders)
+    if figures and kind.draws:
+        needs("report", "matplotlib")
     try:
         with LateBar(quiet, "comparing and drawing") as bar:
-            page = write_report(
-                opened, out, overwrite=overwrite, figures=figures, progress=bar.update
-            )
+            asked = Asked(out, figures=figures, progress=bar.update)
+            page = report_on(folders, asked, overwrite=overwrite)
     except KeyboardInterrupt:
         typer.echo("interrupted; nothing was written", err=True)
         raise typer.Exit(130) from None
-    if not quiet:
+    if quiet:
+        return
+    if page == out:
+        typer.echo(f"wrote {plain(str(page))}: open it in a browser")
+    else:
         typer.echo(f"wrote {plain(str(out))}: open {plain(str(page))}")

@@ -1,4 +1,4 @@
-"""Folders that appear whole or not at all."""
+"""Folders and files that appear whole or not at all."""
 
 import contextlib
 import errno
@@ -83,6 +83,42 @@ def whole_folder(
             _replace(out, temporary)
         else:
             temporary.rename(out)
+        _flush(out.parent)
+    except OSError as error:
+        raise OutputError(
+            f"{asked}: writing failed: {_reason(error)}; nothing was left there"
+        ) from None
+    finally:
+        if lock is not None:
+            os.close(lock)
+        shutil.rmtree(temporary, ignore_errors=True)
+        _remove_empty(above)
+
+
+def whole_file(out: Path, content: bytes, *, check: Check, overwrite: bool = False) -> None:
+    """Write a file that appears with all of its content, or not at all, as `whole_folder` does.
+
+    Raises:
+        OutputError: `check` refuses the place, or it cannot be written.
+    """
+    asked, out = out, Path(os.path.abspath(out))  # noqa: PTH100 - `..` is resolved, links are not
+    with contextlib.suppress(OSError):
+        _sweep(out)
+    check(asked, overwrite=overwrite)
+    above = _missing_above(out)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}{MARK}", dir=out.parent))
+    except OSError as error:
+        _remove_empty(above)
+        raise OutputError(f"{asked}: cannot be written here: {_reason(error)}") from None
+    lock = _locked(temporary)
+    try:
+        file = temporary / out.name
+        file.write_bytes(content)
+        _flush(file)
+        check(asked, overwrite=overwrite)
+        file.replace(out)
         _flush(out.parent)
     except OSError as error:
         raise OutputError(

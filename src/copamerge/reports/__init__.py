@@ -1,4 +1,4 @@
-"""What a benchmark run showed: tables, figures and a page, from run folders alone."""
+"""What runs and merges showed: tables, figures, maps and pages, from their folders alone."""
 
 from copamerge.reports.run import Run, open_run, open_runs
 from copamerge.reports.write import write_report

@@ -1,11 +1,11 @@
 """The paper's figures from run folders, one function each."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from copamerge.reports.charts import bars, lines
 from copamerge.reports.look import (
+    Drawn,
     fill,
     legend_above,
     look,
@@ -31,17 +31,6 @@ from copamerge.reports.spectra import Multiples, Spread
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """A finished figure, in both formats."""
-
-    name: str
-    title: str
-    caption: str
-    svg: str
-    png: bytes
 
 
 def figure2a(runs: Sequence[Run]) -> "Figure":

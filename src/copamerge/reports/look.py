@@ -5,6 +5,7 @@ import textwrap
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from copamerge.errors import CopamergeError
@@ -58,6 +59,17 @@ LOOK: Any = {
     "errorbar.capsize": 2,
     "savefig.dpi": 144,
 }
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A finished figure, in both formats."""
+
+    name: str
+    title: str
+    caption: str
+    svg: str
+    png: bytes
 
 
 def panels(count: int, width: float, height: float, **more: Any) -> tuple["Figure", list["Axes"]]:

@@ -1,16 +1,21 @@
-"""One self-contained HTML page: no network, no library, every foreign text escaped."""
+"""The page on runs of the benchmark: what is shown of them, and in which order."""
 
-import re
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
-from importlib.resources import files
-from pathlib import Path
-from shlex import quote
 
-from copamerge.reports.figures import Drawn
+from copamerge.reports.document import (
+    bullets,
+    document,
+    figure,
+    flat,
+    plain_cell,
+    sortable,
+    ticked,
+)
+from copamerge.reports.look import Drawn
 from copamerge.reports.makeup import Makeup
-from copamerge.reports.paper import CAVEATS, SOURCE
+from copamerge.reports.paper import CAVEATS
+from copamerge.reports.provenance import repeat, times, warnings, what_was_run
 from copamerge.reports.run import Run
 from copamerge.reports.tables import MISSING, Cell, Table, baseline, shown
 from copamerge.reports.verdict_table import verdict_notes, verdict_rows
@@ -73,30 +78,25 @@ def suite_title(suite: str) -> str:
     return "MM-MergeBench mini" if suite == "mini" else suite
 
 
-def html(page: Page) -> str:
-    """The whole page."""
+def html(page: Page, *, linked: bool = True) -> str:
+    """The whole page; `linked` to the tables and figures that are files beside it."""
     runs = list({section.run.path: section.run for section in page.sections}.values())
     suite = runs[0].record.suite
     body = [
         f"<header><h1>{escape(suite_title(suite))}</h1>",
         _summary(page.sections[0]),
-        *(f'<p class="caveat">{_ticked(caveat)}</p>' for caveat in page.caveats),
+        *(f'<p class="caveat">{ticked(caveat)}</p>' for caveat in page.caveats),
         _nav(page),
         "</header><main>",
-        *map(_section, page.sections),
+        *(_section(section, linked) for section in page.sections),
     ]
     if page.figures:
-        body += ['<section id="more-figures"><h2>Adapters</h2>', *map(_figure, page.figures)]
+        body += ['<section id="more-figures"><h2>Adapters</h2>']
+        body += [figure(drawn, linked=linked) for drawn in page.figures]
         body.append("</section>")
-    body += [_what_was_run(runs), _times(runs), _warnings(runs, page.remarks)]
-    body += [_repeat(runs, page.out), "</main>"]
-    return _DOCUMENT.format(
-        policy=_POLICY,
-        title=escape(f"copamerge report: {suite}"),
-        style=_asset("page.css"),
-        script=_asset("page.js"),
-        body="\n".join(body),
-    )
+    body += [what_was_run(runs), times(runs), warnings(runs, page.remarks)]
+    body += [repeat(runs, page.out), "</main>"]
+    return document(f"copamerge report: {suite}", body)
 
 
 def _summary(section: Section) -> str:
@@ -139,16 +139,16 @@ def title(section: Section) -> str:
     return f"{section.short}: {heading[:1].lower()}{heading[1:]}"
 
 
-def _section(section: Section) -> str:
+def _section(section: Section, linked: bool) -> str:
     parts = [f'<section id="{escape(section.stem)}"><h2>{escape(title(section))}</h2>']
     if section.about:
         parts.append(f"<p>{escape(section.about)}</p>")
-    parts += map(_figure, section.figures)
+    parts += [figure(drawn, linked=linked) for drawn in section.figures]
     # A figure's numbers are there for who wants them, not in everybody's way.
     folded = bool(section.figures)
     for table in section.tables:
         official = table.mode == "official"
-        notes = _list(table.notes)
+        notes = bullets(table.notes)
         caption = _scoring(section.run, table)
         if official and not folded:
             parts.append(_table(table, caption) + notes)
@@ -159,18 +159,20 @@ def _section(section: Section) -> str:
             parts.append(
                 f"<details><summary>{name}</summary>{_table(table, caption)}{notes}</details>"
             )
-    parts += [*_gaps(section, folded), _list(section.gap_notes)]
+    parts += [*_gaps(section, folded), bullets(section.gap_notes)]
     if section.makeup:
         parts.append(
             "<details><summary>What the points are made of</summary>"
             + "".join(map(_makeup, section.makeup))
             + "</details>"
         )
-    files = f"tables/{section.stem}"
-    parts.append(
-        f'<p class="files">Files: <a href="{escape(files)}.md">Markdown</a>, '
-        f'<a href="{escape(files)}.csv">CSV</a></p></section>'
-    )
+    if linked:
+        files = f"tables/{section.stem}"
+        parts.append(
+            f'<p class="files">Files: <a href="{escape(files)}.md">Markdown</a>, '
+            f'<a href="{escape(files)}.csv">CSV</a></p>'
+        )
+    parts.append("</section>")
     return "\n".join(parts)
 
 
@@ -191,7 +193,7 @@ def _gaps(section: Section, folded: bool) -> list[str]:
     for i, table in enumerate(section.gaps):
         official = table.mode == "official"
         name = table.heading + ("" if official else ", corrected")
-        body = _table(table, _scoring(section.run, table)) + _list(table.notes)
+        body = _table(table, _scoring(section.run, table)) + bullets(table.notes)
         if i == 0 and not folded:
             parts.append(f"<h3>{escape(name)}</h3>{body}")
         else:
@@ -200,14 +202,14 @@ def _gaps(section: Section, folded: bool) -> list[str]:
 
 
 def _makeup(made: Makeup) -> str:
-    parts = [f"<h3>{_text(makeup_title(made))}</h3>", _list(made.notes)]
+    parts = [f"<h3>{flat(makeup_title(made))}</h3>", bullets(made.notes)]
     for grid in made.grids:
         rows = []
         for model, cells in grid.rows:
-            row = f'<th scope="row">{_text(model.shown)}</th>'
-            rows.append(f"<tr>{row}{''.join(map(_plain_cell, cells))}</tr>")
-        parts.append(_grid(["Model", *grid.heads], rows, grid.title))
-        parts.append(_list([grid.note] if grid.note else []))
+            row = f'<th scope="row">{flat(model.shown)}</th>'
+            rows.append(f"<tr>{row}{''.join(map(plain_cell, cells))}</tr>")
+        parts.append(sortable(["Model", *grid.heads], rows, grid.title))
+        parts.append(bullets([grid.note] if grid.note else []))
     return "".join(parts)
 
 
@@ -216,23 +218,18 @@ def makeup_title(made: Makeup) -> str:
     return made.column.title + ("" if made.mode == "official" else ", corrected")
 
 
-def _plain_cell(text: str) -> str:
-    key = "" if text == MISSING else f' data-sort="{escape(text)}"'
-    return f"<td{key}>{escape(text)}</td>"
-
-
 def _table(table: Table, caption: str) -> str:
     heads = ["Method", *(f"{head.title} {head.dagger}".rstrip() for head in table.heads)]
     heads += table.extras
     rows = []
     for line in table.lines:
-        cells = [f'<th scope="row">{_text(line.model.shown)}</th>']
+        cells = [f'<th scope="row">{flat(line.model.shown)}</th>']
         for head, cell in zip(table.heads, line.cells, strict=True):
             cells.append(_cell(cell, head.mean))
         cells += [f"<td>{escape(line.extra(head))}</td>" for head in table.extras]
         rows.append(f'<tr class="{line.model.kind}">{"".join(cells)}</tr>')
     paper = "; the paper's numbers below ours in grey" if table.has_paper else ""
-    return _grid(heads, rows, caption + paper)
+    return sortable(heads, rows, caption + paper)
 
 
 def _cell(cell: Cell, mean: bool) -> str:
@@ -251,212 +248,14 @@ def _verdicts(section: Section) -> str:
     heads, rows = verdict_rows(section.run, section.verdicts)
     lines = []
     for row in rows:
-        cells = [f'<th scope="row">{_text(row[0])}</th>']
+        cells = [f'<th scope="row">{flat(row[0])}</th>']
         for text in row[1:]:
             word = text.split(" by ")[0] if " by " in text else "none"
             cells.append(f'<td class="verdict {escape(word)}">{escape(text)}</td>')
         lines.append(f"<tr>{''.join(cells)}</tr>")
-    notes = _list(verdict_notes(section.run, section.verdicts))
+    notes = bullets(verdict_notes(section.run, section.verdicts))
     return (
         "<h3>Which differences are differences</h3>"
-        + _grid(heads, lines, "Points, 95 % interval over items", "words")
+        + sortable(heads, lines, "Points, 95 % interval over items", "words")
         + notes
     )
-
-
-def _grid(heads: Sequence[str], rows: Sequence[str], caption: str, kind: str = "") -> str:
-    head = "".join(
-        f'<th scope="col"><button type="button">{_text(each)}</button></th>' for each in heads
-    )
-    return (
-        f'<div class="wide" tabindex="0"><table class="{kind}"><caption>{escape(caption)}</caption>'
-        f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
-    )
-
-
-def _figure(drawn: Drawn) -> str:
-    name = escape(drawn.name)
-    return (
-        f'<figure id="fig-{name}"><div class="paper-white">{inline_svg(drawn)}</div>'
-        f"<figcaption><strong>{escape(drawn.title)}.</strong> {escape(drawn.caption)} "
-        f'<a href="figures/{name}.svg">SVG</a> <a href="figures/{name}.png">PNG</a>'
-        "</figcaption></figure>"
-    )
-
-
-def inline_svg(drawn: Drawn) -> str:
-    """The figure without prolog and comments, its ids its own in the page, with its title."""
-    svg = drawn.svg[drawn.svg.index("<svg") :]
-    svg = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    prefix = f"{re.sub(r'[^A-Za-z0-9-]', '-', drawn.name)}-"
-    svg = re.sub(r'\bid="', f'id="{prefix}', svg)
-    svg = re.sub(r'href="#', f'href="#{prefix}', svg)
-    svg = svg.replace("url(#", f"url(#{prefix}")
-    return svg.replace("<svg", f'<svg role="img" aria-label="{escape(drawn.title)}"', 1)
-
-
-def _what_was_run(runs: Sequence[Run]) -> str:
-    heads = [
-        "Run",
-        "Experiment",
-        "Suite",
-        "Items",
-        "Seed",
-        "Split",
-        "Zoo",
-        "Adapters",
-        "Base",
-        "Made",
-    ]
-    rows = []
-    for run in runs:
-        record = run.record
-        cells = [
-            str(run.path),
-            run.experiment,
-            record.suite,
-            "all" if record.items is None else str(record.items),
-            str(record.seed),
-            record.split,
-            run.own_zoo or "shipped",
-            record.adapter_set or MISSING,
-            (record.base_digest or MISSING)[:12],
-            record.created or MISSING,
-        ]
-        row = "".join(f'<td class="word">{_text(cell)}</td>' for cell in cells)
-        rows.append(f"<tr>{row}</tr>")
-    versions = {
-        ", ".join(
-            f"{name} {number}" for name, number in run.record.versions.items() if number
-        ): None
-        for run in runs
-        if run.record.versions
-    }
-    return (
-        '<section id="runs"><h2>What was run</h2>'
-        + _grid(
-            heads, rows, "Items are those of each task; the base by the start of its hash", "words"
-        )
-        + _list([f"Versions: {each}." for each in versions])
-        + "</section>"
-    )
-
-
-def _times(runs: Sequence[Run]) -> str:
-    rows = []
-    for run in runs:
-        for model in run.models:
-            cells = [
-                f'<th scope="row">{_text(model.shown)}</th>',
-                f'<td class="word">{_text(run.experiment)}</td>',
-                *(_seconds(each) for each in (model.merge_seconds, model.answer_seconds)),
-            ]
-            rows.append(f"<tr>{''.join(cells)}</tr>")
-    table = _grid(
-        ["Model", "Experiment", "Merge, s", "Evaluation, s"],
-        rows,
-        "Merging beside answering all items; what was answered before is not counted again",
-    )
-    return (
-        '<section id="times"><h2>Time</h2><details><summary>Seconds by model</summary>'
-        f"{table}</details></section>"
-    )
-
-
-def _seconds(seconds: float | None) -> str:
-    if seconds is None:
-        return f"<td>{MISSING}</td>"
-    return f'<td data-sort="{seconds!r}">{seconds:.2f}</td>'
-
-
-def _warnings(runs: Sequence[Run], remarks: Sequence[str]) -> str:
-    found = list(remarks)
-    for run in runs:
-        for model in run.models:
-            found += [f"{run.experiment}, {model.shown}: {warning}" for warning in model.warnings]
-    text = _list(list(dict.fromkeys(found))) if found else "<p>None.</p>"
-    return f'<section id="warnings"><h2>Warnings</h2>{text}</section>'
-
-
-def commands(runs: Sequence[Run], out: str) -> list[str]:
-    """What makes these runs and this report again."""
-    lines = []
-    for run in runs:
-        record = run.record
-        words = ["copamerge", "bench", record.suite_file or record.suite]
-        if record.experiment:
-            words += ["--experiment", record.experiment]
-        else:
-            methods = dict.fromkeys(m.method for m in run.models if m.method)
-            words += ["--methods", ",".join(methods)] if methods else []
-            if record.scale_rule not in (None, "published"):
-                words += ["--scale", str(record.scale_rule)]
-        if run.suite and record.tasks and len(record.tasks) < len(run.suite.tasks):
-            words += ["--tasks", ",".join(record.tasks)]
-        if record.data:
-            words += ["--data", record.data]
-        if record.base and (not record.zoo or Path(record.base) != Path(record.zoo) / "base"):
-            words += ["--base", record.base]
-        if record.items is not None:
-            words += ["--items", str(record.items)]
-        words += ["--seed", str(record.seed)]
-        if record.split != "test":
-            words += ["--split", record.split]
-        if record.adapter_set:
-            words += ["--adapters", record.adapter_set]
-        if run.own_zoo:
-            words += ["--zoo", run.own_zoo]
-        lines.append(" ".join(map(quote, [*words, "-o", str(run.path)])))
-    paths = [str(run.path) for run in runs]
-    lines.append(" ".join(map(quote, ["copamerge", "report", *paths, "-o", out])))
-    return lines
-
-
-def _repeat(runs: Sequence[Run], out: str) -> str:
-    lines = "\n".join(commands(runs, out))
-    return (
-        '<section id="repeat"><h2>How to repeat</h2>'
-        f"<pre><code>{escape(lines)}</code></pre>"
-        "<p>The scripts in <code>runs/</code> are these commands, one for each table and figure. "
-        f"The paper: {escape(SOURCE)}.</p></section>"
-    )
-
-
-def _list(texts: Sequence[str]) -> str:
-    if not texts:
-        return ""
-    return '<ul class="notes">' + "".join(f"<li>{_ticked(text)}</li>" for text in texts) + "</ul>"
-
-
-def _ticked(text: str) -> str:
-    """Escaped, with `code` in backticks as code."""
-    return re.sub(r"`([^`]*)`", r"<code>\1</code>", escape(text))
-
-
-def _text(text: str) -> str:
-    return escape(" ".join(text.split()))
-
-
-def _asset(name: str) -> str:
-    return (files("copamerge.reports") / name).read_text(encoding="utf-8")
-
-
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
-"""The page asks nobody for anything, and nothing that gets into it can."""
-
-_DOCUMENT = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="{policy}">
-<meta name="color-scheme" content="light dark">
-<title>{title}</title>
-<style>{style}</style>
-</head>
-<body>
-{body}
-<script>{script}</script>
-</body>
-</html>
-"""

@@ -25,7 +25,7 @@ def csv_text(run: Run, gaps: Gaps | None = None) -> str:
     writer.writerow(
         ["model", "title", "kind", "method", "options", "scale_rule", "multiple", "x", "mode"]
         + ["unreadable", "empty", "not asked"]
-        + [f"{_harmless(name)}{tail}" for name in names for tail in ("", " stderr", " paper")]
+        + [f"{harmless(name)}{tail}" for name in names for tail in ("", " stderr", " paper")]
         + ["paper source"]
     )
     for mode in MODES:
@@ -52,7 +52,7 @@ def csv_text(run: Run, gaps: Gaps | None = None) -> str:
             ]
             counts = [line.counts.get(head, 0) for head in COUNTED]
             source = paper_source(run) if any(cell.paper for cell in cells) else ""
-            writer.writerow([*map(_harmless, texts), *counts, *numbers, source])
+            writer.writerow([*map(harmless, texts), *counts, *numbers, source])
     return out.getvalue()
 
 
@@ -64,6 +64,6 @@ def _place(x: float | str | None) -> str:
     return x if isinstance(x, str) else "" if x is None else f"{x:g}"
 
 
-def _harmless(text: str) -> str:
-    # A spreadsheet would run these as formulas.
+def harmless(text: str) -> str:
+    """The text as a cell that a spreadsheet does not run as a formula."""
     return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
