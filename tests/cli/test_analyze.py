@@ -51,7 +51,7 @@ def test_the_record_is_printed_as_json(copamerge_cli, pair):
     assert len(record["layers"]) == len(LAYERS)
 
 
-def test_a_folder_holds_record_tables_figures_and_page(copamerge_cli, pair, tmp_path, untouched):
+def test_a_folder_holds_record_tables_figures_and_page(copamerge_cli, pair, tmp_path):
     pytest.importorskip("matplotlib")
     ran = copamerge_cli("analyze", *pair, "-o", tmp_path / "out" / "analysis")
 
