@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from copamerge.analyzing import Analysis as Analysis
     from copamerge.analyzing import analyze as analyze
     from copamerge.comparison import compare_methods as compare_methods
+    from copamerge.difference import diff_adapters as diff_adapters
     from copamerge.errors import AdapterError as AdapterError
     from copamerge.errors import CopamergeError as CopamergeError
     from copamerge.errors import OutputError as OutputError
@@ -38,6 +39,7 @@ _HOMES = {
     "RecipeError": "errors",
     "analyze": "analyzing",
     "compare_methods": "comparison",
+    "diff_adapters": "difference",
     "inspect_adapters": "inspection",
     "load_recipe": "recipe",
     "merge": "merging",

@@ -171,6 +171,19 @@ def test_merges_are_those_of_the_dense_matrices(three, tmp_path):
     assert found.merges[1].source == "method" and found.merges[1].energy_kept == near(1.0)
 
 
+def test_directions_are_summed_up_by_quartiles_over_layers(three):
+    found = analysed(*three, methods=["copa"])
+
+    for i, directions in enumerate(found.merges[0].by_direction):
+        parts = [x.merges[0][i] for x in found.layers if x.merges[0][i] is not None]
+        for k, summary in enumerate(directions):
+            angles = [part.angles[k] for part in parts if len(part.angles) > k]
+            gains = [part.gains[k] for part in parts if len(part.gains) > k]
+            for mine, values in ((summary.angle, angles), (summary.gain, gains)):
+                low, median, high = np.quantile(values, [0.25, 0.5, 0.75])
+                assert (mine.low, mine.median, mine.high) == near((low, median, high))
+
+
 def test_S_is_that_of_equation_3(three):
     found = analysed(*three)
 
@@ -452,3 +465,60 @@ def test_a_name_cannot_become_a_formula_in_a_spreadsheet(tmp_path, monkeypatch):
     make_adapter(tmp_path / "=1+1")
 
     assert "'=1+1" in tables(analyze(recipe(["=1+1"])))["adapters.csv"]
+
+
+def test_layers_are_those_of_the_dense_matrices(three):
+    found = analysed(*three)
+    own = [dense.deltas(path) for path in three]
+
+    for layer in found.layers:
+        there = [x[layer.layer] for x in own if layer.layer in x]
+        signs = np.sign(there)
+        assert layer.disagreement == near(((signs > 0).any(0) & (signs < 0).any(0)).mean())
+        assert layer.cancelled == near(1 - np.abs(sum(there)).sum() / np.abs(there).sum())
+        S = np.linalg.svd(sum(there), compute_uv=False)
+        for rank, share in layer.energy.items():
+            assert share == near((S[:rank] ** 2).sum() / (S**2).sum())
+        for pair in layer.pairs:
+            T, U = own[pair.one][layer.layer], own[pair.other][layer.layer]
+            one, other = dense.svd(T), dense.svd(U)
+            assert pair.cosine == near((T * U).sum() / np.linalg.norm(T) / np.linalg.norm(U))
+            assert pair.input_overlap == near(dense.overlap(one[2], other[2]))
+            assert pair.output_overlap == near(dense.overlap(one[0], other[0]))
+            assert pair.output_shared == dense.common(one[0], other[0])
+            assert pair.sign_conflict == near((T * U < 0).mean())
+
+
+def test_multiples_are_those_of_the_pruned_and_scaled_terms(tmp_path):
+    path = make_adapter(tmp_path / "a", r=3)
+    found = analysed(path)
+
+    with_S, without = [], []
+    for name in LAYERS:
+        A, B = dense.factors_of(path, name)
+        S = dense.svd(B @ A)[1]
+        terms = dense.kept(B) * dense.S_of(A) @ dense.kept(A), dense.kept(B) @ dense.kept(A)
+        for rows, term in zip((with_S, without), terms, strict=True):
+            rows.append(np.linalg.svd(term, compute_uv=False)[: len(S)] / S)
+    assert found.copa.multiples[0] == pytest.approx(tuple(np.mean(with_S, 0)), rel=1e-5)
+    assert found.copa.multiples_without[0] == pytest.approx(tuple(np.mean(without, 0)), rel=1e-5)
+
+
+def test_norms_of_merges_are_over_the_mean_of_the_adapters(three):
+    found = analysed(*three, methods=["task_arithmetic"])
+
+    mean = np.mean([one.norm for one in found.adapters])
+    assert found.merges[0].norm_ratio == near(found.together.norm_of_sum / mean)
+
+
+def test_layers_that_are_sampled_count_by_their_size(tmp_path):
+    small, large = "model.layers.0.mlp.up_proj", "model.layers.1.mlp.up_proj"
+    layers = {small: (200, 200), large: (400, 400)}
+    paths = [make_adapter(tmp_path / x, layers, seed=i) for i, x in enumerate("ab")]
+    # Signs agree everywhere in the small layer and nowhere in the large one.
+    content = load_file(paths[0] / "adapter_model.safetensors")
+    content[b_of(large)] = -content[b_of(large)]
+    save_file(content, paths[1] / "adapter_model.safetensors", metadata={"format": "pt"})
+    found = analysed(*paths)
+
+    assert found.pairs[0].sign_conflict == near(400**2 / (400**2 + 200**2))

@@ -48,6 +48,22 @@ def test_inspect_says_it_too(tmp_path, pair, attack, copamerge_cli, untouched):
     assert not (tmp_path / MARKER).exists()
 
 
+def test_diff_refuses_what_is_broken_alone(
+    tmp_path, pair, attack, request, copamerge_cli, untouched
+):
+    untouched()
+
+    ran = copamerge_cli("diff", *pair)
+
+    # An option it does not know changes no number, and a target without tensors has none.
+    if request.node.callspec.id in (*ONLY_TOGETHER, "unknown_option", "target_without_tensors"):
+        assert ran.code == 0 and ran.out
+    else:
+        assert ran.code == 2 and ran.out == ""
+        _told(ran.err, attack, tmp_path)
+    assert not (tmp_path / MARKER).exists()
+
+
 def test_python_raises_one_error(tmp_path, pair, attack, untouched):
     untouched()
 

@@ -11,7 +11,7 @@ from copamerge.recipe import load_recipe, recipe_from
 from makers import make_adapter
 
 PAGES = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs"]
-COMMANDS = ("merge", "card", "inspect", "methods")
+COMMANDS = ("merge", "card", "inspect", "analyze", "diff", "methods")
 
 
 @pytest.fixture(scope="module")

@@ -100,9 +100,10 @@ def _related(facts: Facts) -> str:
         said = [f"{word.capitalize()}: the cosine of their deltas is {found[high]:+.2f}."]
     else:
         one, other = (facts.names[i] for i in high)
+        nearest = "" if word == "unrelated" else f"; nearest are {one} and {other}"
         said = [
             f"{word.capitalize()}: cosines of deltas {found[low]:+.2f} to {found[high]:+.2f}, mean "
-            f"{mean:+.2f}; nearest are {one} and {other}."
+            f"{mean:+.2f}{nearest}."
         ]
     said += _starts(facts)
     if facts.overlaps:

@@ -37,7 +37,7 @@ from copamerge.core.adapter import Adapter
 from copamerge.core.lora import FactorStack
 from copamerge.core.places import places_of
 from copamerge.errors import CopamergeError, PlanError, RecipeError
-from copamerge.labels import short_names
+from copamerge.labels import short_names, told_together
 from copamerge.merging import resolve_device
 from copamerge.merging.common import check_methods, plan_common
 from copamerge.merging.plan import LayerPlan, Plan
@@ -208,7 +208,9 @@ def _overlaps(pairs: Sequence[Pair]) -> tuple[float, float, float, float] | None
 
 
 def _notices(common: Plan, adapters: Sequence[AnalysedAdapter], facts: Facts) -> tuple[Notice, ...]:
-    found = [Notice(text=text) for text in common.warnings if not _of_results(text)]
+    warnings = [text for text in common.warnings if not _of_results(text)]
+    labels = [adapter.label for adapter in common.adapters]
+    found = [Notice(text=text) for text in told_together(warnings, labels)]
     found += notices(facts)
     counts = {
         name: len(one.not_measured)

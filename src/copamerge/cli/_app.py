@@ -55,6 +55,7 @@ def run() -> None:
         compare,
         data,
         demo,
+        diff,
         evaluate,
         family,
         harness,

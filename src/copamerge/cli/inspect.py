@@ -9,7 +9,7 @@ from copamerge.cli._grid import grid, share, show
 from copamerge.cli._names import plain
 from copamerge.cli._options import Adapters, Alpha, AsJson
 from copamerge.cli._screen import show_answers, show_notices
-from copamerge.labels import short_names
+from copamerge.labels import short_names, told_together
 
 if TYPE_CHECKING:
     from copamerge.inspection import AdapterSummary, Inspection
@@ -50,7 +50,7 @@ def _show(found: "Inspection", details: bool) -> None:
     if found.adapters:
         typer.echo()
         show_answers(found.answers)
-    for warning in found.warnings:
+    for warning in told_together(found.warnings, [one.adapter for one in found.adapters]):
         typer.echo(f"warning: {plain(warning)}", err=True)
     show_notices(found.notices)
     for problem in found.problems:

@@ -1,6 +1,6 @@
 """LoRA values: the only module that multiplies A, B and scaling together.
 
-It does so in two places: `LoraModule.delta` and `FactorStack.of`.
+It does so in three places: `LoraModule.delta`, `LoraModule.exact` and `FactorStack.of`.
 """
 
 from collections.abc import Sequence
@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import pad
 
+from copamerge.core.delta import LowRank
 from copamerge.core.survey import Survey
 
 
@@ -40,6 +41,10 @@ class LoraModule:
 
     def delta(self) -> Float[Tensor, "d_out d_in"]:
         return self.scaling * (self.B @ self.A)
+
+    def exact(self) -> LowRank:
+        """The delta as factors in float64, scaling in B: for measures, which must not round."""
+        return LowRank(A=self.A.double(), B=self.scaling * self.B.double())
 
 
 @dataclass(frozen=True, eq=False)
