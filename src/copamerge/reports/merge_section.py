@@ -142,7 +142,7 @@ def _facts(merge: Merge) -> str:
             f"{100 * report.energy_kept:.2f} % of the method's answer in all, "
             f"{100 * report.energy_kept_worst:.2f} % in the worst layer{worst}"
         )
-    size = f", {merge.size:.3g} of the mean of its inputs" if merge.size is not None else ""
+    size = f", {merge.size:.3g} times the mean of its inputs" if merge.size is not None else ""
     rounding = (
         "none" if not report.rounding_worst else f"at most {report.rounding_worst:.1e} of a factor"
     )
