@@ -27,14 +27,21 @@ from copamerge.reports.numbers import Number
 from copamerge.reports.sketch import Called, called
 from copamerge.reports.warned import Warned, warned_html
 
+Figures = dict[str, str]
+"""Name -> HTML."""
 FEW = 3
 """Adapters up to which a table says enough of pairs; above there are matrices."""
 
 
-def analysis_html(record: Analysis, figures: Sequence[Drawn], *, out: Path) -> str:
-    """The whole page, with the figures in their places; `out` is the folder that it lies in."""
+def analysis_html(
+    record: Analysis, figures: Sequence[Drawn], *, out: Path, linked: bool = True
+) -> str:
+    """The whole page, with the figures in their places.
+
+    `out` is where an analysis is written; `linked` to the files beside it.
+    """
     names = called(record)
-    drawn = {one.name: one for one in figures}
+    drawn = {one.name: figure(one, linked=linked) for one in figures}
     title = _counted(len(record.adapters), "adapter")
     several = len(record.adapters) > 1
     parts = [
@@ -46,7 +53,7 @@ def analysis_html(record: Analysis, figures: Sequence[Drawn], *, out: Path) -> s
         ("copa", "What CoPA does here", _copa(record, drawn)),
         ("layers", "Every layer", layers_table(record, names)),
         ("definitions", "What the numbers mean", _definitions()),
-        ("sources", "Where this comes from", _sources(record, names, drawn, out)),
+        ("sources", "Where this comes from", _sources(record, names, drawn, out, linked)),
     ]
     there = [part for part in parts if part[2]]
     body = [
@@ -125,7 +132,7 @@ def _answers(record: Analysis) -> str:
     return f'<dl class="facts answers">{items}</dl>'
 
 
-def _adapters(record: Analysis, names: Called, drawn: dict[str, Drawn]) -> str:
+def _adapters(record: Analysis, names: Called, drawn: Figures) -> str:
     return "".join(
         [
             adapters_table(record, names),
@@ -138,7 +145,7 @@ def _adapters(record: Analysis, names: Called, drawn: dict[str, Drawn]) -> str:
     )
 
 
-def _pairs(record: Analysis, names: Called, drawn: dict[str, Drawn]) -> str:
+def _pairs(record: Analysis, names: Called, drawn: Figures) -> str:
     few = len(record.adapters) <= FEW
     return "".join(
         [
@@ -241,7 +248,7 @@ def _or_chance(number: Number, value: float | None, chance: float) -> str:
     return f"{number.shown(value)}, by chance {number.shown(chance)}"
 
 
-def _merges(record: Analysis, names: Called, drawn: dict[str, Drawn]) -> str:
+def _merges(record: Analysis, names: Called, drawn: Figures) -> str:
     there = any(merge.traces for merge in record.merges)
     parts = [merges_table(record, names), _meaning()]
     if there:
@@ -254,7 +261,7 @@ def _merges(record: Analysis, names: Called, drawn: dict[str, Drawn]) -> str:
     return "".join(parts)
 
 
-def _copa(record: Analysis, drawn: dict[str, Drawn]) -> str:
+def _copa(record: Analysis, drawn: Figures) -> str:
     found = record.copa
     facts = [("Density", f"{100 * found.density:g} % of the entries of A and B are left")]
     # The figure's caption says the rest.
@@ -280,24 +287,22 @@ def _definitions() -> str:
     )
 
 
-def _sources(record: Analysis, names: Called, drawn: dict[str, Drawn], out: Path) -> str:
+def _sources(record: Analysis, names: Called, drawn: Figures, out: Path, linked: bool) -> str:
     versions = ", ".join(f"{key} {value}" for key, value in record.run.items())
-    links = [
-        ("analysis.json", "the whole record"),
-        ("tables/adapters.csv", "adapters"),
-        ("tables/pairs.csv", "pairs"),
-        ("tables/merges.csv", "merges"),
-        ("tables/layers.csv", "layers"),
+    parts = [
+        fold("Adapters and their files, with sha256", sources_table(record, names)),
+        f"<p>{flat(versions)}.</p><p>To repeat it:</p>",
+        f'<pre><code class="all">{flat(analyze_command(record, out))}</code></pre>',
     ]
-    files = ", ".join(f'<a href="{file}">{what}</a>' for file, what in links)
-    more = f", {len(drawn)} figures as SVG and PNG in figures/" if drawn else ""
-    return (
-        fold("Adapters and their files, with sha256", sources_table(record, names))
-        + f"<p>{flat(versions)}.</p>"
-        + "<p>To repeat it:</p>"
-        + f'<pre><code class="all">{flat(analyze_command(record, out))}</code></pre>'
-        + f'<p class="files">Files beside this page: {files} as CSV{more}.</p>'
-    )
+    if linked:
+        tables = ("adapters", "pairs", "merges", "layers", "layer_pairs", "layer_merges")
+        links = ", ".join(f'<a href="tables/{x}.csv">{x}</a>' for x in (*tables, "directions"))
+        more = f", and {len(drawn)} figures as SVG and PNG" if drawn else ""
+        parts.append(
+            '<p class="files">Files beside this page: <a href="analysis.json">analysis.json</a>, '
+            f"the whole record; as CSV {links}{more}.</p>"
+        )
+    return "".join(parts)
 
 
 def _facts(facts: Sequence[tuple[str, str]]) -> str:
@@ -305,8 +310,8 @@ def _facts(facts: Sequence[tuple[str, str]]) -> str:
     return f'<dl class="facts">{items}</dl>'
 
 
-def _figures(drawn: dict[str, Drawn], *wanted: str) -> str:
-    return "".join(figure(drawn[name], linked=True) for name in wanted if name in drawn)
+def _figures(drawn: Figures, *wanted: str) -> str:
+    return "".join(drawn[name] for name in wanted if name in drawn)
 
 
 def _meaning() -> str:

@@ -51,10 +51,18 @@ def _merges_made(paths: Sequence[Path], asked: Asked) -> Made:
     return merges_made(paths, asked.out, alone=asked.alone)
 
 
+def _analysis_made(paths: Sequence[Path], asked: Asked) -> Made:
+    # Its record is made of measures, which need torch.
+    from copamerge.reports.analysis import analysis_made
+
+    return analysis_made(paths, asked.out, figures=asked.figures, alone=asked.alone)
+
+
 # A run's folder has merges inside, so it is looked for first.
 KINDS: tuple[Kind, ...] = (
     Kind("run", "run.json", "copamerge bench", _runs_made, draws=True),
     Kind("merge", "merge.json", "copamerge merge", _merges_made),
+    Kind("analysis", "analysis.json", "copamerge analyze", _analysis_made, draws=True),
 )
 
 
