@@ -78,12 +78,11 @@ def pair_maps(record: Analysis, names: Called) -> Heat:
 
 def set_maps(record: Analysis) -> Heat:
     """One map: all adapters together."""
-    rank = own_rank(record)
+    rank = rank_asked(record)
     energy = numbers.ENERGY.called("energy", f"Energy held by rank {rank}")
     none = "fewer than two adapters move this layer"
     kinds: list[tuple[Number, Callable[[AnalysedLayer], Value]]] = [
         (energy, lambda x: _energy(x, rank)),
-        (numbers.CHANGE, lambda x: _or(x.copa_change, "pruning leaves nothing of this layer")),
     ]
     if len(record.adapters) > 1:
         kinds = [
@@ -91,6 +90,7 @@ def set_maps(record: Analysis) -> Heat:
             (numbers.DISAGREEMENT, lambda x: _or(x.disagreement, none)),
             (numbers.IMBALANCE, lambda x: _or(x.imbalance, none)),
             *kinds,
+            (numbers.CHANGE, lambda x: _or(x.copa_change, "pruning leaves nothing of this layer")),
         ]
     values: Values = {n.key: {x.layer: of(x) for x in record.layers} for n, of in kinds}
     title = "All adapters" if len(record.adapters) > 1 else "The adapter"
@@ -136,9 +136,14 @@ def merge_maps(record: Analysis, names: Called) -> Heat:
     return _heat("of-merges", record, [x for x, _ in kinds], panels, "layer_merges.csv")
 
 
-def own_rank(record: Analysis) -> int:
-    """The largest rank of an adapter: what a server that takes the adapters takes."""
-    return max((rank for one in record.adapters for rank in one.ranks), default=1)
+def rank_asked(record: Analysis) -> int:
+    """The largest rank of an adapter: what a server that takes the adapters takes.
+
+    Of one adapter the largest rank below, as its own holds all of it.
+    """
+    own = max((rank for one in record.adapters for rank in one.ranks), default=1)
+    below = [rank for rank in record.together.energy or {} if rank < own]
+    return max(below, default=own) if len(record.adapters) == 1 else own
 
 
 def _heat(
@@ -154,7 +159,7 @@ def _heat(
         for number in kinds
     )
     layers = tuple(layer.layer for layer in record.layers)
-    elsewhere = f"The numbers are in tables/{file}."
+    elsewhere = f"The numbers are in tables/{file} of the analysis."
     return Heat(key, layers, measures, tuple(panels), elsewhere)
 
 

@@ -8,12 +8,19 @@ from statistics import fmean
 from copamerge.analyzing.record import Analysis, Pair
 from copamerge.reports import numbers
 from copamerge.reports.analysis_commands import analyze_command, merge_command
-from copamerge.reports.analysis_maps import adapter_maps, merge_maps, own_rank, pair_maps, set_maps
+from copamerge.reports.analysis_maps import (
+    adapter_maps,
+    merge_maps,
+    pair_maps,
+    rank_asked,
+    set_maps,
+)
 from copamerge.reports.analysis_tables import (
     adapters_table,
     definitions,
     layers_table,
     merges_table,
+    methods_list,
     pairs_table,
     ranks_table,
     sources_table,
@@ -92,7 +99,8 @@ def _sentence(text: str) -> str:
 
 def _summary(record: Analysis, names: Called) -> str:
     shown = ", ".join(names.adapters[:8]) + (" and others" if len(names.adapters) > 8 else "")
-    beside = f" beside {_counted(len(names.merges), 'merge')}" if names.merges else ""
+    merges = sum(not merge.failed for merge in record.merges)
+    beside = f" beside {_counted(merges, 'merge')}" if merges else ""
     return (
         f"{shown}{beside}: {_counted(len(record.layers), 'layer')}, measured from the factors "
         "alone, without data and without the base model."
@@ -200,8 +208,8 @@ _RELATIONS: tuple[tuple[Number, Of, Of], ...] = (
 def _together(record: Analysis) -> str:
     found, n = record.together, len(record.adapters)
     facts = [
-        ("Energy at the adapters' rank", _energy(record)),
-        ("99 % of the energy", f"rank {found.rank_99}" if found.rank_99 else found.why_null or "–"),
+        ("Energy", _energy(record)),
+        ("99 % of it", f"needs rank {found.rank_99}" if found.rank_99 else found.why_null or "–"),
     ]
     if n > 1:
         facts = [
@@ -226,7 +234,7 @@ def _together(record: Analysis) -> str:
     note = (
         f"Signs were compared at a fixed sample of {found.entries_looked_at:,} of "
         f"{found.entries:,} entries."
-        if share < 1
+        if share < 1 and n > 1
         else ""
     )
     ranks = fold("Energy by rank", ranks_table(record)) if found.energy else ""
@@ -236,10 +244,13 @@ def _together(record: Analysis) -> str:
 
 
 def _energy(record: Analysis) -> str:
-    found, rank = record.together, own_rank(record)
+    found, rank = record.together, rank_asked(record)
     if found.energy is None:
         return found.why_null or "–"
-    return f"rank {rank} holds {numbers.ENERGY.shown(found.energy.get(rank, 1.0))} of the sum"
+    held = numbers.ENERGY.shown(found.energy.get(rank, 1.0))
+    if len(record.adapters) == 1:
+        return f"rank {rank} holds {held} of it"
+    return f"rank {rank}, the adapters' own, holds {held} of the plain sum's"
 
 
 def _or_chance(number: Number, value: float | None, chance: float) -> str:
@@ -250,7 +261,7 @@ def _or_chance(number: Number, value: float | None, chance: float) -> str:
 
 def _merges(record: Analysis, names: Called, drawn: Figures) -> str:
     there = any(merge.traces for merge in record.merges)
-    parts = [merges_table(record, names), _meaning()]
+    parts = [merges_table(record, names), _meaning(), methods_list(record, names)]
     if there:
         parts += [
             _figures(drawn, "directions", "kept", "directions-by-adapter"),

@@ -6,7 +6,7 @@ from statistics import fmean
 from copamerge.analyzing.record import AnalysedLayer, AnalysedMerge, Analysis, Distribution, Overlap
 from copamerge.analyzing.traces import Trace
 from copamerge.reports import numbers
-from copamerge.reports.analysis_maps import own_rank
+from copamerge.reports.analysis_maps import rank_asked
 from copamerge.reports.document import flat, fold, number_cell, sortable, word_cell
 from copamerge.reports.merge_section import options
 from copamerge.reports.numbers import Number
@@ -158,7 +158,6 @@ def merges_table(record: Analysis, names: Called) -> str:
         head(numbers.SIZE),
         *map(head, (number for number, _ in TRACES)),
         ("Least kept", "The adapter with the least energy in kept directions"),
-        ("Options", "Of the method, where they are known"),
     ]
     rows = []
     for name, merge in zip(names.merges, record.merges, strict=True):
@@ -172,7 +171,6 @@ def merges_table(record: Analysis, names: Called) -> str:
                 numbers.SIZE.cell(merge.norm_ratio, why),
                 *(number.cell(_mean(merge.traces, field), why) for number, field in TRACES),
                 _least(merge, names, why),
-                word_cell(options(merge.method) or MISSING if merge.method else MISSING, long=True),
             ]
         )
     return _table(
@@ -181,6 +179,17 @@ def merges_table(record: Analysis, names: Called) -> str:
         "Means over adapters. What a merge keeps of its adapters is not yet how well it answers: "
         "`copamerge bench` and `copamerge evaluate` measure that.".replace("`", ""),
     )
+
+
+def methods_list(record: Analysis, names: Called) -> str:
+    """The options of each merge, where they are known."""
+    said = [
+        f"{name}: {merge.method.get('name')}, {options(merge.method) or 'no options'}"
+        for name, merge in zip(names.merges, record.merges, strict=True)
+        if merge.method
+    ]
+    items = "".join(f"<li>{flat(text)}</li>" for text in said)
+    return fold("Options of the methods", f'<ul class="notes">{items}</ul>') if said else ""
 
 
 def _least(merge: AnalysedMerge, names: Called, why: str) -> str:
@@ -217,7 +226,7 @@ def traces_table(record: Analysis, names: Called) -> str:
 
 def layers_table(record: Analysis, names: Called) -> str:
     """Every layer as a row: norms, all together, means over pairs and over adapters in merges."""
-    n, rank = len(record.adapters), own_rank(record)
+    n, rank = len(record.adapters), rank_asked(record)
     each = range(n) if n <= MOST else range(0)
     merges = [k for k, merge in enumerate(record.merges) if merge.traces][:MOST]
     heads = [("Layer", "Its name in the base model"), ("Shape", "d_out × d_in")]
@@ -226,7 +235,8 @@ def layers_table(record: Analysis, names: Called) -> str:
         some = (numbers.COSINE, numbers.INPUT, numbers.OUTPUT, numbers.SIGNS)
         heads += [(f"{x.title}, mean", f"Mean over pairs. {x.explains}") for x in some]
         heads += [head(x) for x in (numbers.IMBALANCE, numbers.CANCELLED)]
-    heads += [(f"Energy held by rank {rank}", numbers.ENERGY.explains), head(numbers.CHANGE)]
+    heads += [(f"Energy held by rank {rank}", numbers.ENERGY.explains)]
+    heads += [head(numbers.CHANGE)] if n > 1 else []
     heads += [
         (f"Kept by {names.merges[k]}", f"Mean over adapters. {numbers.KEPT.explains}")
         for k in merges
@@ -244,12 +254,13 @@ def layers_table(record: Analysis, names: Called) -> str:
             row.append(numbers.CANCELLED.cell(layer.cancelled, "the deltas are zero"))
         held = None if layer.energy is None else layer.energy.get(rank, 1.0)
         row.append(numbers.ENERGY.cell(held, "the deltas cancel, or are all zero"))
-        row.append(numbers.CHANGE.cell(layer.copa_change, "pruning leaves nothing"))
+        if n > 1:
+            row.append(numbers.CHANGE.cell(layer.copa_change, "pruning leaves nothing"))
         for k in merges:
             traces = [x.trace for x in layer.merges[k] or () if x is not None]
             row.append(numbers.KEPT.cell(_mean(traces, "preserved_energy"), NONE))
         rows.append(row)
-    caption = "More of every layer is in the maps above, and in tables/layers.csv."
+    caption = "More of every layer is in the maps above, and in tables/layers.csv of the analysis."
     return fold(f"All {len(rows)} layers as a table", _table(heads, rows, caption))
 
 

@@ -10,6 +10,7 @@ from copamerge.reports.heat import short_labels
 from copamerge.reports.look import COLORS, MARKERS, look, panels
 from copamerge.reports.sketch import (
     MOST,
+    WIDTH,
     Sketch,
     along,
     brief,
@@ -45,7 +46,7 @@ def spectra(record: Analysis) -> Sketch | None:
     if not rows:
         return None
     energy = record.together.energy
-    figure, axes = panels(2 if energy else 1, 7.4 if energy else 4.6, 3.3)
+    figure, axes = panels(2 if energy else 1, WIDTH, 3.3)
     ax, most = axes[0], max(len(row) for _, _, row in rows)
     shown = along(most)
     drawn = [
@@ -129,7 +130,7 @@ def energy(record: Analysis) -> Sketch | None:
     if not count:
         return None
     tall = max(2.9, 0.9 + 0.24 * len(modules))
-    figure, axes = panels(count, 7.4 if count > 1 else 4.6, tall)
+    figure, axes = panels(count, WIDTH, tall)
     if depth:
         _over_depth(axes[0], blocks, [(i, names[i], one) for i, one in there])
     if len(modules) > 1:
@@ -144,7 +145,8 @@ def energy(record: Analysis) -> Sketch | None:
         joined(
             "Share of each adapter's energy, its squared norm over all layers."
             + (" Left: by block, in the order of the model. Right: by module." if count > 1 else "")
-            + " An even spread would be a level line; large layers hold more by their size.",
+            + (" An even spread would be a level line." if depth else "")
+            + " Large layers hold more by their size.",
             "Layers outside of blocks are not drawn to the left, they hold "
             + ", ".join(f"{100 * share:.2g} % of {name}" for name, share in outside[:4])
             + ("." if len(outside) < 5 else " and so on.")
@@ -247,7 +249,7 @@ def entries(record: Analysis) -> Sketch | None:
     if not any(x for rows in found.values() for x in rows):
         return None
     shown = [i for i in range(len(names)) if any(found[kind][i] for kind in kinds)][: 2 * MOST]
-    figure, axes = panels(2, 7.4, max(3.3, 1.3 + 0.3 * len(shown)), width_ratios=(1.15, 1))
+    figure, axes = panels(2, WIDTH, max(3.3, 1.3 + 0.3 * len(shown)), width_ratios=(1.15, 1))
     _kurtoses(axes[0], shown, names, found)
     drawn = _plane(axes[1], found)
     legend_over(figure, axes[1])

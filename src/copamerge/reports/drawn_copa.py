@@ -9,6 +9,7 @@ from copamerge.analyzing.record import Analysis
 from copamerge.reports.look import COLORS, MARKERS, look, panels
 from copamerge.reports.sketch import (
     MOST,
+    WIDTH,
     Sketch,
     along,
     brief,
@@ -31,7 +32,7 @@ def copa(record: Analysis) -> Sketch | None:
     rows = [i for i in there if found.S_mean[i] is not None][: 2 * MOST]
     if not there:
         return None
-    figure, axes = panels(2, 7.4, max(3.2, 1.2 + 0.24 * len(rows)), width_ratios=(1.1, 1))
+    figure, axes = panels(2, WIDTH, max(3.2, 1.2 + 0.24 * len(rows)), width_ratios=(1.1, 1))
     kinds = (("with S", found.multiples, 0), ("without S", found.multiples_without, 1))
     most = max(len(found.multiples[i]) for i in there)
     for label, multiples, style in kinds:

@@ -8,6 +8,7 @@ from copamerge.analyzing.record import AnalysedMerge, Analysis, DirectionSummary
 from copamerge.reports.look import COLORS, look, panels
 from copamerge.reports.sketch import (
     MOST,
+    WIDTH,
     Sketch,
     along,
     brief,
@@ -42,7 +43,7 @@ def kept(record: Analysis) -> Sketch | None:
         ("cosine", "Cosine to the merge", 1),
         ("interference_rescaled", "Interference, size aside", 1),
     )
-    figure, axes = panels(3, 7.4, max(2.5, 1.2 + 0.3 * len(rows)), sharey=True)
+    figure, axes = panels(3, WIDTH, max(2.5, 1.2 + 0.3 * len(rows)), sharey=True)
     for ax, (field, title, times) in zip(axes, titles, strict=True):
         for j, (style, name, merge) in enumerate(merges):
             dodge = (j - (len(merges) - 1) / 2) * min(0.16, 0.6 / len(merges))
@@ -87,7 +88,7 @@ def directions(record: Analysis) -> Sketch | None:
     merges = [m for m in _there(record) if any(m[2].by_direction)]
     if not merges:
         return None
-    figure, axes = panels(2, 7.4, 3.3)
+    figure, axes = panels(2, WIDTH, 3.3)
     curves = [(style, name, _mean(merge.by_direction)) for style, name, merge in merges]
     most = max(len(curve) for _, _, curve in curves)
     shown, bands = along(most), len(curves) <= BANDS
@@ -134,7 +135,7 @@ def directions_by_adapter(record: Analysis) -> Sketch | None:
         return None
     columns = len(rows) if len(rows) <= 3 else -(-len(rows) // 2) if len(rows) != 4 else 4
     lines = -(-len(rows) // columns)
-    figure = Figure(figsize=(7.6, 0.6 + 2.2 * lines), layout=ConstrainedLayoutEngine(w_pad=0.05))
+    figure = Figure(figsize=(WIDTH, 0.6 + 2.2 * lines), layout=ConstrainedLayoutEngine(w_pad=0.05))
     grid = list(figure.subplots(lines, columns, squeeze=False, sharey=True, sharex=True).flat)
     most = max(len(m.by_direction[i]) for i in rows for _, _, m in merges)
     for ax, i in zip(grid, rows, strict=False):

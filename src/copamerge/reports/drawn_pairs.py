@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from copamerge.analyzing.record import Analysis, Pair
 from copamerge.reports.look import look, panels
 from copamerge.reports.sketch import (
+    WIDTH,
     Sketch,
     brief,
     called,
@@ -83,7 +84,7 @@ def pairs(record: Analysis) -> Sketch | None:
 
 
 def _points(found: list[Pair], names: tuple[str, ...]) -> "Figure":
-    figure, (ax,) = panels(1, 6.4, 3.1)
+    figure, (ax,) = panels(1, WIDTH, 3.1)
     for i, pair in enumerate(found):
         y0 = (i - (len(found) - 1) / 2) * 0.2
         there = [(k, x) for k, r in enumerate(RELATIONS) if (x := r.of(pair)) is not None]
@@ -100,7 +101,7 @@ def _points(found: list[Pair], names: tuple[str, ...]) -> "Figure":
     ax.set_yticks(range(len(RELATIONS)), [r.title for r in RELATIONS])
     ax.set_ylim(len(RELATIONS) - 0.4, -0.6)
     low = min([0.0, *(x for p in found for r in RELATIONS if (x := r.of(p)) is not None)])
-    ax.set_xlim(min(-0.08, low * 1.1), 1.05)
+    ax.set_xlim(min(-0.08, low - 0.06), 1.05)
     ax.axvline(0, color="#888888", lw=0.8)
     ax.plot([], [], color="#444444", lw=2.4, label="by chance")
     legend_over(figure, ax)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 MOST = 8
 """Lines in a panel that are told apart; more are drawn alike, with their median."""
+WIDTH = 7.4
+"""Inches, of every figure: a page shows all alike, with letters of one size."""
 LETTERS = 20
 """Letters of a name that a figure has room for."""
 POINTS = 24
