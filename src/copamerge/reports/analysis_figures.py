@@ -3,8 +3,9 @@
 from collections.abc import Callable
 
 from copamerge.analyzing.record import Analysis
-from copamerge.reports.drawn_adapters import energy, entries, spectra
+from copamerge.reports.drawn_adapters import energy, spectra
 from copamerge.reports.drawn_copa import copa
+from copamerge.reports.drawn_entries import entries
 from copamerge.reports.drawn_merges import directions, directions_by_adapter, kept
 from copamerge.reports.drawn_pairs import pairs
 from copamerge.reports.look import Drawn, looks, rendered

@@ -129,7 +129,7 @@ KURTOSIS_B = replace(
     KURTOSIS_A,
     key="kurtosis_B",
     title="Kurtosis of B",
-    means="The same of the entries of B.",
+    means="Fourth moment of the entries of B over the square of the second.",
     log=True,
 )
 SHAPE = Number(
@@ -175,7 +175,8 @@ OUTPUT = replace(
     INPUT,
     key="output",
     title="Overlap of what is written",
-    means="The same between the spaces that two deltas write to.",
+    means="Mean squared cosine of the principal angles between the spaces that two deltas write "
+    "to.",
     chance="rank / d_out",
 )
 SHARED = Number(
@@ -276,7 +277,8 @@ PRESERVED = replace(
     KEPT,
     key="preserved",
     title="Directions kept",
-    means="The same, each direction of each layer counted once, strong or weak.",
+    means="Share of an adapter's singular directions that the merge sends within the angle of "
+    "where the adapter does, each direction of each layer counted once, strong or weak.",
 )
 ANGLE = Number(
     "angle",
