@@ -38,7 +38,7 @@ def test_warnings_say_what_to_do_and_none_are_said() -> None:
     text = warned_html([one, one, Warned("Another.")])
 
     assert '<h2 id="warnings-title">2 warnings</h2>' in text
-    assert "<code>4</code>" in text and "<code>copamerge merge a &lt;b&gt;</code>" in text
+    assert "<code>4</code>" in text and ">copamerge merge a &lt;b&gt;</code>" in text
     assert "<script" not in text
     assert "1 warning<" in warned_html([one])
     assert warned_html([]) == '<p class="unwarned" id="warnings">No warnings.</p>'

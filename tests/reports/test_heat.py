@@ -134,6 +134,10 @@ def test_a_scale_ends_where_it_should() -> None:
     assert [log.place(x) for x in (0, 0.01, 0.1, 1)] == pytest.approx([0, 0, 0.5, 1])
     ratio = Measure("x", "x", "", scale="diverging", middle=1, log=True).fitted([0.1, 2])
     assert (ratio.low, ratio.high) == (pytest.approx(0.1), pytest.approx(10))
+    # Nothing to show, and a number that no power of ten reaches: no end is infinite.
+    for values in ([], [5e-324, 1.0]):
+        ends = Measure("x", "x", "", scale="diverging", middle=1, log=True).fitted(values)
+        assert 0 < (ends.low or 0) <= 1 <= (ends.high or 0) < float("inf")
     for odd in (NORM.fitted([]), NORM.fitted([0.0]), NORM.fitted([2.0]), COSINE.fitted([])):
         assert 0 <= odd.place(0.0) <= 1
 

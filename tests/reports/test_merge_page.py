@@ -77,7 +77,7 @@ def test_the_page_says_what_was_merged_how_and_what_was_lost(
     assert "density 0.4" in text and "scope tensor" in text
     assert f"{100 * report['energy_kept']:.2f} % of the method's answer in all" in text
     assert report["worst_layer"] in text
-    assert "3 layers only of task1, task2: model.layers.0.mlp.up_proj and so on." in text
+    assert "3 layers without task0: model.layers.0.mlp.up_proj and so on." in text
     assert f"copamerge merge -c {merge / 'merge.json'} -o again" in text
     assert "copamerge 0.1.0, torch " in text
     for layer in report["layers"]:

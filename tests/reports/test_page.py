@@ -1,21 +1,17 @@
 """The page: complete, self-contained, harmless whatever a run folder says."""
 
 import re
-import shutil
-import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 from fake_runs import experiment_run, make_run
-from PIL import Image
 
 from copamerge.bench.entries import Entry, merge_entry
 from copamerge.reports import Run, open_run, write_report
 from copamerge.reports.provenance import commands
 
 VOID = {"meta", "link", "br", "img", "input", "hr"}
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 
 class Checked(HTMLParser):
@@ -182,76 +178,3 @@ def test_two_runs_of_one_experiment_have_sections_of_their_own(table7: Run, tmp_
     ids = checked(tmp_path / "out" / "index.html").ids
     assert {"table7", "table7-2"} <= set(ids)
     assert (tmp_path / "out" / "tables" / "table7-2.csv").is_file()
-
-
-def shot(page: Path, png: Path, *options: str) -> Image.Image:
-    assert CHROMIUM
-    subprocess.run(
-        [
-            CHROMIUM,
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--hide-scrollbars",
-            f"--user-data-dir={png.parent / 'profile'}",
-            f"--screenshot={png}",
-            *options,
-            page.as_uri(),
-        ],
-        check=True,
-        capture_output=True,
-        timeout=120,
-    )
-    return Image.open(png).convert("L")
-
-
-@pytest.mark.skipif(CHROMIUM is None, reason="no chromium to look at the page with")
-def test_a_browser_shows_the_page_light_dark_and_narrow(report: Path, tmp_path: Path) -> None:
-    page = report / "index.html"
-
-    light = shot(page, tmp_path / "light.png", "--window-size=1200,900")
-    dark = shot(
-        page,
-        tmp_path / "dark.png",
-        "--window-size=1200,900",
-        "--blink-settings=preferredColorScheme=0",
-    )
-    narrow = shot(page, tmp_path / "narrow.png", "--window-size=500,900")
-
-    assert light.getpixel((5, 5)) == 255 and dark.getpixel((5, 5)) < 40
-    # Nothing but the tables may be wider than the window: the page's own edge stays empty.
-    assert min(narrow.getpixel((498, y)) for y in range(0, 900)) == 255
-
-
-@pytest.mark.skipif(CHROMIUM is None, reason="no chromium to look at the page with")
-def test_a_click_on_a_heading_sorts_with_missing_numbers_last(report: Path, tmp_path: Path) -> None:
-    text = (report / "index.html").read_text()
-    clicks = (
-        "const t = document.querySelector('#table2 table');"
-        "const head = [...t.tHead.rows[0].cells].findIndex("
-        "(c) => c.textContent.startsWith('Unseen mean'));"
-        "const said = [];"
-        "for (let i = 0; i < 2; i++) {"
-        "t.tHead.rows[0].cells[head].querySelector('button').click();"
-        "said.push([...t.tBodies[0].rows].map((r) => r.cells[head].dataset.sort ?? 'none'));}"
-        "document.body.textContent = 'SORTED ' + JSON.stringify(said);"
-    )
-    page = tmp_path / "clicked.html"
-    page.write_text(text.replace("</body>", f"<script>{clicks}</script></body>"))
-    assert CHROMIUM
-
-    done = subprocess.run(
-        [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom",
-         f"--user-data-dir={tmp_path / 'profile'}", page.as_uri()],
-        check=True, capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
-
-    found = re.search(r"SORTED (\[\[.*?\]\])", done.stdout)
-    assert found is not None
-    falling, rising = (
-        each.replace('"', "").split(",") for each in found[1].strip("[]").split("],[")
-    )
-    assert falling[-1] == rising[-1] == "none"
-    numbers = [float(each) for each in falling[:-1]]
-    assert numbers == sorted(numbers, reverse=True)
-    assert [float(each) for each in rising[:-1]] == sorted(numbers)

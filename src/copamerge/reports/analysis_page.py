@@ -1,7 +1,9 @@
 """The page on an analysis: answers first, then adapters, pairs, all together, merges."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 
 from copamerge.analyzing.record import Analysis, Pair
 from copamerge.reports import numbers
@@ -39,7 +41,7 @@ def analysis_html(record: Analysis, figures: Sequence[Drawn], *, out: Path) -> s
         ("answers", "Before a merge", _answers(record)),
         ("adapters", "Adapters" if several else "The adapter", _adapters(record, names, drawn)),
         ("pairs", "Pairs", _pairs(record, names, drawn) if several else ""),
-        ("together", "All together" if several else "Rank", _together(record, drawn)),
+        ("together", "All together" if several else "Rank", _together(record)),
         ("merges", "Merges", _merges(record, names, drawn) if record.merges else ""),
         ("copa", "What CoPA does here", _copa(record, drawn)),
         ("layers", "Every layer", layers_table(record, names)),
@@ -153,27 +155,42 @@ def _pairs(record: Analysis, names: Called, drawn: dict[str, Drawn]) -> str:
 
 
 def _matrices(record: Analysis, names: Called) -> list[Matrix]:
-    kinds: tuple[tuple[Number, Callable[[Pair], float | None]], ...] = (
-        (numbers.COSINE, lambda p: p.cosine),
-        (numbers.COSINE_A, lambda p: p.cosine_A),
-        (numbers.INPUT, lambda p: p.input.mean),
-        (numbers.OUTPUT, lambda p: p.output.mean),
-        (numbers.SIGNS, lambda p: p.sign_conflict),
-    )
     n = len(names.adapters)
     made = []
-    for number, of in kinds:
+    for number, of, chance in _RELATIONS:
         values: list[list[Value | None]] = [[None] * n for _ in range(n)]
         for pair in record.pairs:
             value = of(pair)
             shown = (pair.why_null or "no layer has equal ranks") if value is None else value
             values[pair.one][pair.other] = values[pair.other][pair.one] = shown
-        found = [x for p in record.pairs if (x := of(p)) is not None]
-        made.append(Matrix(number.measure(found), names.adapters, tuple(map(tuple, values))))
+        levels = [x for p in record.pairs if (x := chance(p)) is not None]
+        here = f" Here that is {numbers.COSINE.shown(fmean(levels))}." if any(levels) else ""
+        # The whole range, so that a number has the same colour in every analysis, white where it
+        # is chance; shares as numbers below 1, so that the matrices stand beside each other.
+        measure = replace(
+            number.measure(),
+            explains=number.explains + here,
+            unit="",
+            scale="diverging",
+            low=0.0 if number.middle else -1.0,
+            high=1.0,
+        )
+        made.append(Matrix(measure, names.adapters, tuple(map(tuple, values))))
     return made
 
 
-def _together(record: Analysis, drawn: dict[str, Drawn]) -> str:
+Of = Callable[[Pair], float | None]
+_RELATIONS: tuple[tuple[Number, Of, Of], ...] = (
+    (numbers.COSINE, lambda p: p.cosine, lambda p: 0.0),
+    (numbers.COSINE_A, lambda p: p.cosine_A, lambda p: 0.0),
+    (numbers.INPUT, lambda p: p.input.mean, lambda p: p.input.chance),
+    (numbers.OUTPUT, lambda p: p.output.mean, lambda p: p.output.chance),
+    (numbers.SIGNS, lambda p: p.sign_conflict, lambda p: 0.0),
+)
+"""What is shown of pairs, and its level by chance where that is not said already."""
+
+
+def _together(record: Analysis) -> str:
     found, n = record.together, len(record.adapters)
     facts = [
         ("Energy at the adapters' rank", _energy(record)),
@@ -206,7 +223,6 @@ def _together(record: Analysis, drawn: dict[str, Drawn]) -> str:
         else ""
     )
     ranks = fold("Energy by rank", ranks_table(record)) if found.energy else ""
-    del drawn
     return "".join(
         [_facts(facts), bullets([note] if note else []), ranks, heat_html(set_maps(record))]
     )

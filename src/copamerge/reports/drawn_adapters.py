@@ -1,7 +1,7 @@
 """Figures of adapters on their own: singular values, where their energy is, how entries lie."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from copamerge.analysis.entries import NEAR
 from copamerge.analyzing.record import AnalysedAdapter, Analysis, LayerEntries
@@ -327,7 +327,7 @@ def _plane(ax: "Axes", found: dict[str, list[list[LayerEntries]]]) -> int:
         points = [x for row in rows for x in row]
         some = points[:: max(1, -(-len(points) // CLOUD))]
         drawn += len(some)
-        filled = {"markerfacecolor": "none"} if j else {}
+        filled: dict[str, Any] = {"markerfacecolor": "none"} if j else {}
         ax.plot(
             [x.to_uniform for x in some], [x.to_gaussian for x in some],
             marker=MARKERS[j], color=COLORS[2 * j], linestyle="", markersize=3.6 if j else 3,

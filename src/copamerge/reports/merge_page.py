@@ -51,7 +51,7 @@ def html(merges: Sequence[Merge], out: Path, *, linked: bool) -> str:
     """The whole page."""
     several = len(merges) > 1
     title = f"{len(merges)} merges" if several else f"{merges[0].method}: {merges[0].name}"
-    body = [f"<header><h1>{flat(title)}</h1>", f"<p>{flat(_summary(merges))}</p>"]
+    body = [f"<header><h1>{flat(title)}</h1>", _summary(merges)]
     body.append(warned_html([one for merge in merges for one in _named(merge, several)]))
     body += [_nav(merges) if several else "", "</header><main>"]
     if several:
@@ -72,14 +72,19 @@ def _summary(merges: Sequence[Merge]) -> str:
     if len(merges) == 1:
         report = merges[0].report
         base = f" of {report.base_model}" if report.base_model else ""
-        return (
+        said = (
             f"{count(len(report.inputs), 'adapter')}{base}, merged by {merges[0].method} into "
             f"one of rank {report.rank} in {report.dtype}; {count(len(report.layers), 'layer')}."
         )
-    if len({merge.digests for merge in merges}) > 1:
-        return "These merges are not of the same adapters, so their numbers do not compare."
-    inputs = ", ".join(merges[0].inputs)
-    return f"The same {count(len(merges[0].inputs), 'adapter')} in each: {inputs}."
+    elif len({merge.digests for merge in merges}) > 1:
+        return (
+            '<p class="caveat">These merges are not of the same adapters, so their numbers do not '
+            "compare.</p>"
+        )
+    else:
+        inputs = ", ".join(merges[0].inputs)
+        said = f"The same {count(len(merges[0].inputs), 'adapter')} in each: {inputs}."
+    return f"<p>{flat(said)}</p>"
 
 
 def _nav(merges: Sequence[Merge]) -> str:

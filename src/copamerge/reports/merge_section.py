@@ -1,7 +1,7 @@
 """One merge in a page: what was merged, how, what was lost in which layer."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -105,11 +105,14 @@ def _partial(merge: Merge) -> list[str]:
     for layer in report.layers:
         if layer.adapters != everyone:
             found.setdefault(layer.adapters, []).append(layer.layer)
-    said = [
-        f"{count(len(names), 'layer')} only of {', '.join(merge.inputs[i] for i in who)}: "
-        f"`{_safe(names[0])}`{' and so on' if len(names) > 1 else ''}."
-        for who, names in found.items()
-    ]
+    said = []
+    for who, names in found.items():
+        without = [i for i in everyone if i not in who]
+        whose = f"without {_names(merge, without)}"
+        if len(without) >= len(who):
+            whose = f"only of {_names(merge, who)}"
+        some = f"`{_safe(names[0])}`{' and so on' if len(names) > 1 else ''}"
+        said.append(f"{count(len(names), 'layer')} {whose}: {some}.")
     if report.layers_silent:
         first = _safe(report.layers_silent[0])
         said.append(
@@ -117,6 +120,10 @@ def _partial(merge: Merge) -> list[str]:
             f"`{first}`{' and so on' if len(report.layers_silent) > 1 else ''}."
         )
     return said or ["All adapters take part in every layer."]
+
+
+def _names(merge: Merge, who: Sequence[int]) -> str:
+    return ", ".join(merge.inputs[i] for i in who)
 
 
 def _safe(name: str) -> str:
@@ -135,7 +142,7 @@ def _facts(merge: Merge) -> str:
             f"{100 * report.energy_kept:.2f} % of the method's answer in all, "
             f"{100 * report.energy_kept_worst:.2f} % in the worst layer{worst}"
         )
-    size = f", {merge.size:.3g} of the mean of its inputs" if merge.size is not None else ""
+    size = f", {merge.size:.3g} times the mean of its inputs" if merge.size is not None else ""
     rounding = (
         "none" if not report.rounding_worst else f"at most {report.rounding_worst:.1e} of a factor"
     )

@@ -52,7 +52,9 @@ class Measure:
             return replace(self, low=low, high=max(low, high))
         middle = max(self.middle, math.ulp(0.0)) if self.log else self.middle
         if self.log:
-            far = max(abs(math.log(low / middle)), abs(math.log(high / middle)))
+            ends = (low, high) if found else (middle, middle)
+            # At most 300 powers of ten to each side: more cannot be written.
+            far = min(690.0, max(abs(math.log(end / middle)) for end in ends))
             return replace(self, low=middle * math.exp(-far), high=middle * math.exp(far))
         far = max(abs(low - middle), abs(high - middle))
         return replace(self, low=middle - far, high=middle + far)
@@ -76,7 +78,8 @@ class Measure:
         if self.unit == "%":
             return self._with_unit(f"{100 * value:.3g}")
         small = not self.log and max(abs(self.low), abs(self.high)) <= 1
-        return self._with_unit(f"{value:.2f}" if small else f"{value:.3g}")
+        # Adding 0 takes the sign from what is rounded to zero.
+        return self._with_unit(f"{round(value, 2) + 0.0:.2f}" if small else f"{value:.3g}")
 
     def _with_unit(self, number: str) -> str:
         number = number.replace("-", "−")
