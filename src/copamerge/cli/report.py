@@ -16,7 +16,7 @@ def report(
         list[Path],
         typer.Argument(
             metavar="FOLDER...",
-            help="Folders that `copamerge bench` or `copamerge merge` wrote, of one kind.",
+            help="Folders that `copamerge bench`, `merge` or `analyze` wrote, of one kind.",
         ),
     ],
     out: Annotated[
@@ -28,7 +28,7 @@ def report(
     figures: Annotated[
         bool,
         typer.Option(
-            "--figures/--no-figures", help="Draw figures of benchmark runs (needs matplotlib)."
+            "--figures/--no-figures", help="Draw figures of runs and analyses (needs matplotlib)."
         ),
     ] = True,
     overwrite: Annotated[
@@ -36,11 +36,11 @@ def report(
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
 ) -> None:
-    """Write what runs or merges in FOLDERs show: one HTML page, with tables, figures and CSV.
+    """Write what runs, merges or an analysis show: one HTML page, with tables, figures and CSV.
 
     Of runs of the benchmark: tables, figures, and which differences are differences. Of merges:
     what was merged, how, what was lost in which layer, warnings with what to do, and methods
-    beside each other.
+    beside each other. Of an analysis: its page anew, as one file if you like.
     """
     from copamerge.cli._extras import needs
     from copamerge.reports.kinds import Asked, kind_of_all, report_on

@@ -1,13 +1,16 @@
 """An analysis as a folder: the record, its tables, figures and one page; all of it, or nothing."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from copamerge.analyzing.files import RECORD, json_text, tables
+from copamerge.analyzing.files import RECORD, json_text, read_analysis, tables
 from copamerge.analyzing.record import Analysis
-from copamerge.errors import OutputError
+from copamerge.errors import CopamergeError, OutputError
 from copamerge.io._atomic import check_place, whole_folder
-
-PAGE = "index.html"
+from copamerge.reports.analysis_figures import draw_analysis
+from copamerge.reports.analysis_page import analysis_html
+from copamerge.reports.look import Drawn
+from copamerge.reports.place import PAGE, Made
 
 
 def write_analysis(
@@ -19,25 +22,44 @@ def write_analysis(
         OutputError: the place is taken, or cannot be written.
         CopamergeError: matplotlib is missing.
     """
-    from copamerge.reports.analysis_figures import draw_analysis
-    from copamerge.reports.analysis_page import analysis_html
-
     check_analysis_place(out, overwrite=overwrite)
     drawn = draw_analysis(found) if figures else ()
+    page = analysis_html(found, drawn, out=out)
     with whole_folder(out, overwrite=overwrite, check=check_analysis_place) as folder:
-        (folder / RECORD).write_text(json_text(found), encoding="utf-8", newline="\n")
-        (folder / "tables").mkdir()
-        for name, text in tables(found).items():
-            (folder / "tables" / name).write_text(text, encoding="utf-8", newline="\n")
-        if drawn:
-            (folder / "figures").mkdir()
-        for one in drawn:
-            svg = folder / "figures" / f"{one.name}.svg"
-            svg.write_text(one.svg, encoding="utf-8", newline="\n")
-            svg.with_suffix(".png").write_bytes(one.png)
-        page = analysis_html(found, drawn, out=out)
-        (folder / PAGE).write_text(page, encoding="utf-8", newline="\n")
+        for name, content in {**_files(found, drawn), PAGE: page}.items():
+            path = folder / name
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8"))
     return out / PAGE
+
+
+def analysis_made(folders: Sequence[Path], *, figures: bool, alone: bool) -> Made:
+    """The report on an analysis, from its record; unless `alone`, with all files of it.
+
+    Raises:
+        CopamergeError: there is no record, or it cannot be read; more than one analysis;
+            matplotlib is missing.
+    """
+    if len(folders) > 1:
+        raise CopamergeError(
+            f"{len(folders)} analyses: a report is on one; `copamerge analyze` takes all adapters "
+            "and merges at once"
+        )
+    (folder,) = folders
+    found = read_analysis(folder)
+    drawn = draw_analysis(found) if figures else ()
+    page = analysis_html(found, drawn, out=folder, linked=not alone)
+    record = {"analysis": str(folder), "warnings": [notice.text for notice in found.notices]}
+    return Made(page, {} if alone else _files(found, drawn), record)
+
+
+def _files(found: Analysis, drawn: Sequence[Drawn]) -> dict[str, str | bytes]:
+    """What stands beside the page, by path."""
+    files: dict[str, str | bytes] = {RECORD: json_text(found)}
+    files |= {f"tables/{name}": text for name, text in tables(found).items()}
+    for one in drawn:
+        files |= {f"figures/{one.name}.svg": one.svg, f"figures/{one.name}.png": one.png}
+    return files
 
 
 def check_analysis_place(out: Path, *, overwrite: bool) -> None:

@@ -31,10 +31,15 @@ FEW = 3
 """Adapters up to which a table says enough of pairs; above there are matrices."""
 
 
-def analysis_html(record: Analysis, figures: Sequence[Drawn], *, out: Path) -> str:
-    """The whole page, with the figures in their places; `out` is the folder that it lies in."""
+def analysis_html(
+    record: Analysis, figures: Sequence[Drawn], *, out: Path, linked: bool = True
+) -> str:
+    """The whole page, with the figures in their places; `out` is the folder of the analysis.
+
+    `linked` to the files of that folder: for a page that lies in it.
+    """
     names = called(record)
-    drawn = {one.name: one for one in figures}
+    drawn = {one.name: figure(one, linked=linked) for one in figures}
     title = _counted(len(record.adapters), "adapter")
     several = len(record.adapters) > 1
     parts = [
@@ -46,7 +51,7 @@ def analysis_html(record: Analysis, figures: Sequence[Drawn], *, out: Path) -> s
         ("copa", "What CoPA does here", _copa(record, drawn)),
         ("layers", "Every layer", layers_table(record, names)),
         ("definitions", "What the numbers mean", _definitions()),
-        ("sources", "Where this comes from", _sources(record, names, drawn, out)),
+        ("sources", "Where this comes from", _sources(record, names, drawn, out, linked)),
     ]
     there = [part for part in parts if part[2]]
     body = [
@@ -125,7 +130,7 @@ def _answers(record: Analysis) -> str:
     return f'<dl class="facts answers">{items}</dl>'
 
 
-def _adapters(record: Analysis, names: Called, drawn: dict[str, Drawn]) -> str:
+def _adapters(record: Analysis, names: Called, drawn: dict[str, str]) -> str:
     return "".join(
         [
             adapters_table(record, names),
@@ -138,7 +143,7 @@ def _adapters(record: Analysis, names: Called, drawn: dict[str, Drawn]) -> str:
     )
 
 
-def _pairs(record: Analysis, names: Called, drawn: dict[str, Drawn]) -> str:
+def _pairs(record: Analysis, names: Called, drawn: dict[str, str]) -> str:
     few = len(record.adapters) <= FEW
     return "".join(
         [
@@ -241,7 +246,7 @@ def _or_chance(number: Number, value: float | None, chance: float) -> str:
     return f"{number.shown(value)}, by chance {number.shown(chance)}"
 
 
-def _merges(record: Analysis, names: Called, drawn: dict[str, Drawn]) -> str:
+def _merges(record: Analysis, names: Called, drawn: dict[str, str]) -> str:
     there = any(merge.traces for merge in record.merges)
     parts = [merges_table(record, names), _meaning()]
     if there:
@@ -254,7 +259,7 @@ def _merges(record: Analysis, names: Called, drawn: dict[str, Drawn]) -> str:
     return "".join(parts)
 
 
-def _copa(record: Analysis, drawn: dict[str, Drawn]) -> str:
+def _copa(record: Analysis, drawn: dict[str, str]) -> str:
     found = record.copa
     facts = [("Density", f"{100 * found.density:g} % of the entries of A and B are left")]
     # The figure's caption says the rest.
@@ -280,7 +285,9 @@ def _definitions() -> str:
     )
 
 
-def _sources(record: Analysis, names: Called, drawn: dict[str, Drawn], out: Path) -> str:
+def _sources(
+    record: Analysis, names: Called, drawn: dict[str, str], out: Path, linked: bool
+) -> str:
     versions = ", ".join(f"{key} {value}" for key, value in record.run.items())
     links = [
         ("analysis.json", "the whole record"),
@@ -296,7 +303,7 @@ def _sources(record: Analysis, names: Called, drawn: dict[str, Drawn], out: Path
         + f"<p>{flat(versions)}.</p>"
         + "<p>To repeat it:</p>"
         + f'<pre><code class="all">{flat(analyze_command(record, out))}</code></pre>'
-        + f'<p class="files">Files beside this page: {files} as CSV{more}.</p>'
+        + (f'<p class="files">Files beside this page: {files} as CSV{more}.</p>' if linked else "")
     )
 
 
@@ -305,8 +312,8 @@ def _facts(facts: Sequence[tuple[str, str]]) -> str:
     return f'<dl class="facts">{items}</dl>'
 
 
-def _figures(drawn: dict[str, Drawn], *wanted: str) -> str:
-    return "".join(figure(drawn[name], linked=True) for name in wanted if name in drawn)
+def _figures(drawn: dict[str, str], *wanted: str) -> str:
+    return "".join(drawn[name] for name in wanted if name in drawn)
 
 
 def _meaning() -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from copamerge.errors import CopamergeError
+from copamerge.reports.analysis import analysis_made
 from copamerge.reports.contents import Progress, page_of
 from copamerge.reports.merge_page import merges_made
 from copamerge.reports.place import Made, check_report_place, is_page, put_report
@@ -51,10 +52,15 @@ def _merges_made(paths: Sequence[Path], asked: Asked) -> Made:
     return merges_made(paths, asked.out, alone=asked.alone)
 
 
+def _analysis_made(paths: Sequence[Path], asked: Asked) -> Made:
+    return analysis_made(paths, figures=asked.figures, alone=asked.alone)
+
+
 # A run's folder has merges inside, so it is looked for first.
 KINDS: tuple[Kind, ...] = (
     Kind("run", "run.json", "copamerge bench", _runs_made, draws=True),
     Kind("merge", "merge.json", "copamerge merge", _merges_made),
+    Kind("analysis", "analysis.json", "copamerge analyze", _analysis_made, draws=True),
 )
 
 

@@ -12,7 +12,7 @@ from copamerge.errors import OutputError
 from copamerge.io._atomic import check_place, whole_file, whole_folder
 
 PAGE, RECORD = "index.html", "report.json"
-WRITTEN = {PAGE, RECORD, "tables.md", "tables", "figures", "layers.csv"}
+WRITTEN = {PAGE, RECORD, "tables.md", "tables", "figures", "layers.csv", "analysis.json"}
 """What a report consists of; a folder that holds more is not replaced."""
 OURS = re.compile(r'<meta name="generator" content="copamerge [^"<>]*">')
 """Says in a page's head who wrote it."""
