@@ -65,4 +65,4 @@ def test_two_analyses_are_refused(copamerge_cli, made, tmp_path):
 
     ran = copamerge_cli("report", made, tmp_path / "again", "-o", tmp_path / "report.html")
 
-    assert ran.code == 2 and "a report is on one" in ran.err
+    assert ran.code == 2 and "a report is on one analysis" in ran.err

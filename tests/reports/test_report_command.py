@@ -2,16 +2,19 @@
 
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import analysed
 import pytest
 from fake_runs import experiment_run, make_run
 
 from copamerge.errors import CopamergeError, OutputError
 from copamerge.reports import Run, open_run, place, write_report
 from copamerge.reports import write as writing
+from copamerge.reports.analysis import write_analysis
 from makers import make_adapter, tree
 
 Cli = Callable[..., Any]
@@ -32,7 +35,9 @@ def test_the_report_is_written_and_said_where(
     assert ran.code == 0, ran.err
     assert ran.out == f"wrote {out}: open {out / 'index.html'}\n"
     # No figures: the run names no zoo, and a table is not drawn.
-    assert {path.name for path in out.iterdir()} == place.WRITTEN - {"figures", "layers.csv"}
+    assert {path.name for path in out.iterdir()} == place.WRITTEN - {
+        *("figures", "layers.csv", "analysis.json")
+    }
     assert {path.name for path in (out / "tables").iterdir()} == {"table7.md", "table7.csv"}
 
 
@@ -144,8 +149,9 @@ def test_not_a_run_says_what_is_wanted(copamerge_cli: Cli, tmp_path: Path) -> No
 
     assert ran.code == 2
     assert ran.err == (
-        f"error: {tmp_path}: nothing to report on (no run.json or merge.json in it); give a folder "
-        "that `copamerge bench` or `copamerge merge` wrote (-o)\n"
+        f"error: {tmp_path}: nothing to report on (no run.json, merge.json or analysis.json in "
+        "it); give a folder that `copamerge bench`, `copamerge merge` or `copamerge analyze` wrote "
+        "(-o)\n"
     )
     assert not (tmp_path / "report").exists()
 
@@ -430,3 +436,33 @@ def test_a_record_that_does_not_add_up_is_refused(
     ran = copamerge_cli("report", merge, "-o", tmp_path / "report.html")
 
     assert ran.code == 2 and "does not go with the 2 inputs" in ran.err
+
+
+def test_an_analysis_becomes_one_page(copamerge_cli: Cli, tmp_path: Path) -> None:
+    record = analysed.plain(tmp_path / "adapters", 2, ("mean",))
+    written = tmp_path / "analysis"
+    write_analysis(record, written, figures=False)
+    page, folder = tmp_path / "page.html", tmp_path / "report"
+
+    alone = copamerge_cli("report", written, "-o", page)
+    beside = copamerge_cli("report", written, "-o", folder, "--no-figures")
+
+    assert alone.code == beside.code == 0, alone.err + beside.err
+    text = page.read_text(encoding="utf-8")
+    assert "Inside 2 adapters" in text and "<svg" in text
+    assert "href=" not in re.sub(r'(xlink:)?href="#[^"]*"', "", text)
+    assert (folder / "index.html").read_bytes() == (written / "index.html").read_bytes()
+    assert (folder / "analysis.json").read_bytes() == (written / "analysis.json").read_bytes()
+    again = copamerge_cli("report", written, "-o", folder, "--no-figures", "--overwrite")
+    assert again.code == 0, again.err
+
+
+def test_a_report_is_on_one_analysis(copamerge_cli: Cli, tmp_path: Path) -> None:
+    record = analysed.plain(tmp_path / "adapters", 1, ())
+    for name in ("one", "other"):
+        write_analysis(record, tmp_path / name, figures=False)
+
+    ran = copamerge_cli("report", tmp_path / "one", tmp_path / "other", "-o", tmp_path / "x.html")
+
+    assert ran.code == 2 and "a report is on one analysis" in ran.err
+    assert not (tmp_path / "x.html").exists()

@@ -42,8 +42,8 @@ def analysis_made(folders: Sequence[Path], *, figures: bool, alone: bool) -> Mad
     """
     if len(folders) > 1:
         raise CopamergeError(
-            f"{len(folders)} analyses: a report is on one; `copamerge analyze` takes all adapters "
-            "and merges at once"
+            f"{len(folders)} analyses: a report is on one analysis; `copamerge analyze` takes all "
+            "adapters and merges at once"
         )
     (folder,) = folders
     found = read_analysis(folder)

@@ -27,6 +27,8 @@ from copamerge.reports.numbers import Number
 from copamerge.reports.sketch import Called, called
 from copamerge.reports.warned import Warned, warned_html
 
+Figures = dict[str, str]
+"""Name -> HTML."""
 FEW = 3
 """Adapters up to which a table says enough of pairs; above there are matrices."""
 
@@ -34,9 +36,9 @@ FEW = 3
 def analysis_html(
     record: Analysis, figures: Sequence[Drawn], *, out: Path, linked: bool = True
 ) -> str:
-    """The whole page, with the figures in their places; `out` is the folder of the analysis.
+    """The whole page, with the figures in their places.
 
-    `linked` to the files of that folder: for a page that lies in it.
+    `out` is where an analysis is written; `linked` to the files beside it.
     """
     names = called(record)
     drawn = {one.name: figure(one, linked=linked) for one in figures}
@@ -130,7 +132,7 @@ def _answers(record: Analysis) -> str:
     return f'<dl class="facts answers">{items}</dl>'
 
 
-def _adapters(record: Analysis, names: Called, drawn: dict[str, str]) -> str:
+def _adapters(record: Analysis, names: Called, drawn: Figures) -> str:
     return "".join(
         [
             adapters_table(record, names),
@@ -143,7 +145,7 @@ def _adapters(record: Analysis, names: Called, drawn: dict[str, str]) -> str:
     )
 
 
-def _pairs(record: Analysis, names: Called, drawn: dict[str, str]) -> str:
+def _pairs(record: Analysis, names: Called, drawn: Figures) -> str:
     few = len(record.adapters) <= FEW
     return "".join(
         [
@@ -246,7 +248,7 @@ def _or_chance(number: Number, value: float | None, chance: float) -> str:
     return f"{number.shown(value)}, by chance {number.shown(chance)}"
 
 
-def _merges(record: Analysis, names: Called, drawn: dict[str, str]) -> str:
+def _merges(record: Analysis, names: Called, drawn: Figures) -> str:
     there = any(merge.traces for merge in record.merges)
     parts = [merges_table(record, names), _meaning()]
     if there:
@@ -259,7 +261,7 @@ def _merges(record: Analysis, names: Called, drawn: dict[str, str]) -> str:
     return "".join(parts)
 
 
-def _copa(record: Analysis, drawn: dict[str, str]) -> str:
+def _copa(record: Analysis, drawn: Figures) -> str:
     found = record.copa
     facts = [("Density", f"{100 * found.density:g} % of the entries of A and B are left")]
     # The figure's caption says the rest.
@@ -285,26 +287,22 @@ def _definitions() -> str:
     )
 
 
-def _sources(
-    record: Analysis, names: Called, drawn: dict[str, str], out: Path, linked: bool
-) -> str:
+def _sources(record: Analysis, names: Called, drawn: Figures, out: Path, linked: bool) -> str:
     versions = ", ".join(f"{key} {value}" for key, value in record.run.items())
-    links = [
-        ("analysis.json", "the whole record"),
-        ("tables/adapters.csv", "adapters"),
-        ("tables/pairs.csv", "pairs"),
-        ("tables/merges.csv", "merges"),
-        ("tables/layers.csv", "layers"),
+    parts = [
+        fold("Adapters and their files, with sha256", sources_table(record, names)),
+        f"<p>{flat(versions)}.</p><p>To repeat it:</p>",
+        f'<pre><code class="all">{flat(analyze_command(record, out))}</code></pre>',
     ]
-    files = ", ".join(f'<a href="{file}">{what}</a>' for file, what in links)
-    more = f", {len(drawn)} figures as SVG and PNG in figures/" if drawn else ""
-    return (
-        fold("Adapters and their files, with sha256", sources_table(record, names))
-        + f"<p>{flat(versions)}.</p>"
-        + "<p>To repeat it:</p>"
-        + f'<pre><code class="all">{flat(analyze_command(record, out))}</code></pre>'
-        + (f'<p class="files">Files beside this page: {files} as CSV{more}.</p>' if linked else "")
-    )
+    if linked:
+        tables = ("adapters", "pairs", "merges", "layers", "layer_pairs", "layer_merges")
+        links = ", ".join(f'<a href="tables/{x}.csv">{x}</a>' for x in (*tables, "directions"))
+        more = f", and {len(drawn)} figures as SVG and PNG" if drawn else ""
+        parts.append(
+            '<p class="files">Files beside this page: <a href="analysis.json">analysis.json</a>, '
+            f"the whole record; as CSV {links}{more}.</p>"
+        )
+    return "".join(parts)
 
 
 def _facts(facts: Sequence[tuple[str, str]]) -> str:
@@ -312,7 +310,7 @@ def _facts(facts: Sequence[tuple[str, str]]) -> str:
     return f'<dl class="facts">{items}</dl>'
 
 
-def _figures(drawn: dict[str, str], *wanted: str) -> str:
+def _figures(drawn: Figures, *wanted: str) -> str:
     return "".join(drawn[name] for name in wanted if name in drawn)
 
 
