@@ -26,8 +26,8 @@ def told_together(texts: Sequence[str], labels: Sequence[str]) -> list[str]:
         known = colon and who in names
         groups.setdefault(rest if known else text, []).append(names[who] if known else "")
     found = []
-    for rest, who in groups.items():
-        few = list(dict.fromkeys(filter(None, who)))
+    for rest, mine in groups.items():
+        few = list(dict.fromkeys(filter(None, mine)))
         more = f" and {len(few) - FEW} others" if len(few) > FEW + 1 else ""
         shown = few[: FEW if more else None]
         found.append(f"{', '.join(shown)}{more}: {rest}" if few else rest)

@@ -40,7 +40,7 @@ def report(
 
     Of runs of the benchmark: tables, figures, and which differences are differences. Of merges:
     what was merged, how, what was lost in which layer, warnings with what to do, and methods
-    beside each other. Of an analysis: its page again, as one file.
+    beside each other. Of an analysis: its page anew, as one file if you like.
     """
     from copamerge.cli._extras import needs
     from copamerge.reports.kinds import Asked, kind_of_all, report_on

@@ -7,11 +7,10 @@ from copamerge.analyzing.files import RECORD, json_text, read_analysis, tables
 from copamerge.analyzing.record import Analysis
 from copamerge.errors import CopamergeError, OutputError
 from copamerge.io._atomic import check_place, whole_folder
+from copamerge.reports.analysis_figures import draw_analysis
 from copamerge.reports.analysis_page import analysis_html
 from copamerge.reports.look import Drawn
-from copamerge.reports.place import Made
-
-PAGE = "index.html"
+from copamerge.reports.place import PAGE, Made
 
 
 def write_analysis(
@@ -24,46 +23,42 @@ def write_analysis(
         CopamergeError: matplotlib is missing.
     """
     check_analysis_place(out, overwrite=overwrite)
-    files = {RECORD: json_text(found), **_beside(found, drawn := _drawn(found, figures))}
-    files[PAGE] = analysis_html(found, drawn, out=out)
+    drawn = draw_analysis(found) if figures else ()
+    page = analysis_html(found, drawn, out=out)
     with whole_folder(out, overwrite=overwrite, check=check_analysis_place) as folder:
-        for name, content in files.items():
+        for name, content in {**_files(found, drawn), PAGE: page}.items():
             path = folder / name
             path.parent.mkdir(exist_ok=True)
             path.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8"))
     return out / PAGE
 
 
-def analysis_made(paths: Sequence[Path], out: Path, *, figures: bool, alone: bool) -> Made:
-    """The report on an analysis that was written: its page, unless `alone` with files beside it.
+def analysis_made(folders: Sequence[Path], *, figures: bool, alone: bool) -> Made:
+    """The report on an analysis, from its record; unless `alone`, with all files of it.
 
     Raises:
-        CopamergeError: there are several, or the record cannot be read; matplotlib is missing.
+        CopamergeError: there is no record, or it cannot be read; more than one analysis;
+            matplotlib is missing.
     """
-    if len(paths) > 1:
+    if len(folders) > 1:
         raise CopamergeError(
-            f"{', '.join(map(str, paths))}: a report is on one analysis; `copamerge analyze` takes "
-            "all adapters, and all merges of them by --merged"
+            f"{len(folders)} analyses: a report is on one analysis; `copamerge analyze` takes all "
+            "adapters and merges at once"
         )
-    found = read_analysis(paths[0])
-    drawn = _drawn(found, figures)
-    page = analysis_html(found, drawn, out=paths[0], linked=not alone)
-    files = {} if alone else {RECORD: json_text(found), **_beside(found, drawn)}
-    return Made(page, files, {"analysis": str(paths[0])})
+    (folder,) = folders
+    found = read_analysis(folder)
+    drawn = draw_analysis(found) if figures else ()
+    page = analysis_html(found, drawn, out=folder, linked=not alone)
+    record = {"analysis": str(folder), "warnings": [notice.text for notice in found.notices]}
+    return Made(page, {} if alone else _files(found, drawn), record)
 
 
-def _drawn(found: Analysis, figures: bool) -> tuple[Drawn, ...]:
-    from copamerge.reports.analysis_figures import draw_analysis
-
-    return draw_analysis(found) if figures else ()
-
-
-def _beside(found: Analysis, drawn: Sequence[Drawn]) -> dict[str, str | bytes]:
-    """Tables and figures, by path."""
-    files: dict[str, str | bytes] = {f"tables/{k}": text for k, text in tables(found).items()}
+def _files(found: Analysis, drawn: Sequence[Drawn]) -> dict[str, str | bytes]:
+    """What stands beside the page, by path."""
+    files: dict[str, str | bytes] = {RECORD: json_text(found)}
+    files |= {f"tables/{name}": text for name, text in tables(found).items()}
     for one in drawn:
-        files[f"figures/{one.name}.svg"] = one.svg
-        files[f"figures/{one.name}.png"] = one.png
+        files |= {f"figures/{one.name}.svg": one.svg, f"figures/{one.name}.png": one.png}
     return files
 
 

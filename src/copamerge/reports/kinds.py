@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from copamerge.errors import CopamergeError
+from copamerge.reports.analysis import analysis_made
 from copamerge.reports.contents import Progress, page_of
 from copamerge.reports.merge_page import merges_made
 from copamerge.reports.place import Made, check_report_place, is_page, put_report
@@ -52,10 +53,7 @@ def _merges_made(paths: Sequence[Path], asked: Asked) -> Made:
 
 
 def _analysis_made(paths: Sequence[Path], asked: Asked) -> Made:
-    # Its record is made of measures, which need torch.
-    from copamerge.reports.analysis import analysis_made
-
-    return analysis_made(paths, asked.out, figures=asked.figures, alone=asked.alone)
+    return analysis_made(paths, figures=asked.figures, alone=asked.alone)
 
 
 # A run's folder has merges inside, so it is looked for first.
