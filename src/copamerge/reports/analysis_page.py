@@ -7,7 +7,7 @@ from statistics import fmean
 
 from copamerge.analyzing.record import Analysis, Pair
 from copamerge.reports import numbers
-from copamerge.reports.analysis_commands import analyze_command, merge_command
+from copamerge.reports.analysis_commands import merge_command
 from copamerge.reports.analysis_maps import (
     adapter_maps,
     merge_maps,
@@ -15,15 +15,14 @@ from copamerge.reports.analysis_maps import (
     rank_asked,
     set_maps,
 )
+from copamerge.reports.analysis_sources import definitions, sources
 from copamerge.reports.analysis_tables import (
     adapters_table,
-    definitions,
     layers_table,
     merges_table,
     methods_list,
     pairs_table,
     ranks_table,
-    sources_table,
     traces_table,
 )
 from copamerge.reports.document import bullets, document, figure, flat, fold, ticked
@@ -59,8 +58,12 @@ def analysis_html(
         ("merges", "Merges", _merges(record, names, drawn) if record.merges else ""),
         ("copa", "What CoPA does here", _copa(record, drawn)),
         ("layers", "Every layer", layers_table(record, names)),
-        ("definitions", "What the numbers mean", _definitions()),
-        ("sources", "Where this comes from", _sources(record, names, drawn, out, linked)),
+        ("definitions", "What the numbers mean", definitions()),
+        (
+            "sources",
+            "Where this comes from",
+            sources(record, names, figures=len(drawn), out=out, linked=linked),
+        ),
     ]
     there = [part for part in parts if part[2]]
     body = [
@@ -287,33 +290,6 @@ def _copa(record: Analysis, drawn: Figures) -> str:
             ("Cosine with and without S", none if found.cosine is None else f"{found.cosine:.4f}"),
         ]
     return _facts(facts) + _figures(drawn, "copa")
-
-
-def _definitions() -> str:
-    return fold(
-        "Every number with its range, its level by chance, and its source", definitions()
-    ) + (
-        "<p>A dash is a number that there is not; it says why when pointed at. Nothing missing is "
-        "ever shown as zero.</p>"
-    )
-
-
-def _sources(record: Analysis, names: Called, drawn: Figures, out: Path, linked: bool) -> str:
-    versions = ", ".join(f"{key} {value}" for key, value in record.run.items())
-    parts = [
-        fold("Adapters and their files, with sha256", sources_table(record, names)),
-        f"<p>{flat(versions)}.</p><p>To repeat it:</p>",
-        f'<pre><code class="all">{flat(analyze_command(record, out))}</code></pre>',
-    ]
-    if linked:
-        tables = ("adapters", "pairs", "merges", "layers", "layer_pairs", "layer_merges")
-        links = ", ".join(f'<a href="tables/{x}.csv">{x}</a>' for x in (*tables, "directions"))
-        more = f", and {len(drawn)} figures as SVG and PNG" if drawn else ""
-        parts.append(
-            '<p class="files">Files beside this page: <a href="analysis.json">analysis.json</a>, '
-            f"the whole record; as CSV {links}{more}.</p>"
-        )
-    return "".join(parts)
 
 
 def _facts(facts: Sequence[tuple[str, str]]) -> str:

@@ -46,7 +46,7 @@ def adapters_table(record: Analysis, names: Called) -> str:
         ranks = ", ".join(map(str, one.ranks)) or MISSING
         rows.append(
             [
-                _named(name, one.adapter),
+                named(name, one.adapter),
                 number_cell(one.layers, str(one.layers)),
                 number_cell(max(one.ranks, default=None), ranks, "it has no layer"),
                 numbers.NORM.cell(one.norm),
@@ -61,47 +61,6 @@ def adapters_table(record: Analysis, names: Called) -> str:
             ]
         )
     return _table(heads, rows, "In the command's order. A click on a heading sorts.")
-
-
-def sources_table(record: Analysis, names: Called) -> str:
-    """Where adapters come from, with the hash of every file."""
-    heads = ["Adapter", "Format", "Base", "Task", "Revision", "Tensors", "Not measured", "Ignored"]
-    rows = []
-    for name, one in zip(names.adapters, record.adapters, strict=True):
-        said = [one.format, one.base_model, one.task_type, one.revision]
-        left, ignored = len(one.not_measured), len(one.ignored)
-        rows.append(
-            [
-                _named(name, one.adapter),
-                *(word_cell(text or MISSING) for text in said),
-                number_cell(one.tensors, str(one.tensors)),
-                _counted(left, ", ".join(one.not_measured)),
-                _counted(ignored, "; ".join(f"{k}: {why}" for k, why in one.ignored.items())),
-            ]
-        )
-    files = "\n".join(
-        f"{digest}  {one.adapter}/{file}"
-        for one in record.adapters
-        for file, digest in one.sha256.items()
-    )
-    return (
-        sortable(
-            heads,
-            [f"<tr>{''.join(row)}</tr>" for row in rows],
-            "Not measured are full tensors and biases, which are no low-rank deltas.",
-        )
-        + f"<pre><code>{_lines(files)}</code></pre>"
-    )
-
-
-def _lines(text: str) -> str:
-    return "\n".join(map(flat, text.split("\n")))
-
-
-def _counted(count: int, which: str) -> str:
-    shown = which if len(which) <= 400 else f"{which[:400]} …"
-    title = f' title="{flat(shown)}"' if which else ""
-    return f'<td data-sort="{count}"{title}>{count}</td>'
 
 
 def pairs_table(record: Analysis, names: Called) -> str:
@@ -165,7 +124,7 @@ def merges_table(record: Analysis, names: Called) -> str:
         kept = why if merge.failed else "only a method in memory says it"
         rows.append(
             [
-                _named(name, merge.name),
+                named(name, merge.name),
                 number_cell(merge.rank, str(merge.rank), why),
                 numbers.RANK_KEPT.cell(merge.energy_kept, kept),
                 numbers.SIZE.cell(merge.norm_ratio, why),
@@ -289,26 +248,6 @@ def ranks_table(record: Analysis) -> str:
     return _table(heads, rows, "Share of the plain sum's energy that its best approximation holds")
 
 
-def definitions() -> str:
-    """Every kind of number, with its range, its level by chance and its source."""
-    heads = ["Number", "What it is", "Range", "By chance, or usual", "Source"]
-    rows = []
-    for group, found in numbers.ALL:
-        rows.append(f'<tr class="group"><th colspan="5" scope="rowgroup">{group}</th></tr>')
-        for one in found:
-            cells = (one.means, one.range, one.chance, one.source)
-            rows.append(
-                f'<tr><th scope="row">{flat(one.title)}</th>'
-                + "".join(f"<td>{flat(cell)}</td>" for cell in cells)
-                + "</tr>"
-            )
-    head_row = "".join(f'<th scope="col">{each}</th>' for each in heads)
-    return (
-        '<div class="wide" tabindex="0"><table class="words definitions">'
-        f"<thead><tr>{head_row}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
-    )
-
-
 def head(number: Number) -> Head:
     return number.title, number.explains
 
@@ -322,7 +261,7 @@ def _table(heads: Sequence[Head], rows: Sequence[Sequence[str]], caption: str) -
     )
 
 
-def _named(name: str, full: str) -> str:
+def named(name: str, full: str) -> str:
     return f'<th scope="row" title="{flat(full)}">{flat(name)}</th>'
 
 
