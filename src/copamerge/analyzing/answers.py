@@ -97,13 +97,13 @@ def _related(facts: Facts) -> str:
     if found[low] <= -UNRELATED:
         word = "partly opposed"
     if len(found) == 1:
-        said = [f"{word.capitalize()}: the cosine of their deltas is {found[high]:+.2f}."]
+        said = [f"{word.capitalize()}: the cosine of their deltas is {_signed(found[high])}."]
     else:
         one, other = (facts.names[i] for i in high)
         nearest = "" if word == "unrelated" else f"; nearest are {one} and {other}"
         said = [
-            f"{word.capitalize()}: cosines of deltas {found[low]:+.2f} to {found[high]:+.2f}, mean "
-            f"{mean:+.2f}{nearest}."
+            f"{word.capitalize()}: cosines of deltas {_signed(found[low])} to "
+            f"{_signed(found[high])}, mean {_signed(mean)}{nearest}."
         ]
     said += _starts(facts)
     if facts.overlaps:
@@ -277,6 +277,10 @@ def notices(facts: Facts) -> tuple[Notice, ...]:
             )
         )
     return tuple(found)
+
+
+def _signed(value: float) -> str:
+    return "0.00" if abs(value) < 0.005 else f"{value:+.2f}"
 
 
 def _times(ratio: float) -> str:
