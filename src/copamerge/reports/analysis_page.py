@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from html import escape
 from pathlib import Path
 from statistics import fmean
 
@@ -128,7 +129,7 @@ def _answers(record: Analysis) -> str:
     for one in said.methods:
         command = merge_command(record, one)
         shown = (
-            f'<code class="command" tabindex="0">{flat(command)}</code>'
+            f'<code class="command" tabindex="0">{escape(command)}</code>'
             if command
             else f"<code>{flat(one.command)}</code>"
         )
