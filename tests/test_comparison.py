@@ -184,6 +184,7 @@ def test_copies_averaged_are_the_adapter(pair):
     assert [x.interference for x in row.traces] == pytest.approx([0.0] * 3, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_adapters_of_zero_have_no_numbers(tmp_path):
     layers, zeros = {Q0: LAYERS[Q0]}, {b_of(Q0): torch.zeros(8, 2)}
     paths = [make_adapter(tmp_path / x, layers, extra=zeros, seed=i) for i, x in enumerate("ab")]

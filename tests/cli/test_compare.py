@@ -30,6 +30,7 @@ def test_a_line_for_each_method(copamerge_cli, tmp_path, untouched):
     assert "legal" in ran.out and "sports" in ran.out
 
 
+@pytest.mark.slow
 def test_eight_adapters_fit_a_terminal_of_a_hundred_columns(copamerge_cli, tmp_path, monkeypatch):
     monkeypatch.setenv("COLUMNS", "100")
     paths = [make_adapter(tmp_path / f"adapter-{i}", SMALL, seed=i) for i in range(8)]

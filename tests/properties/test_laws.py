@@ -107,7 +107,18 @@ def named(setting):
     return "-".join(str(value) for value in setting.values())
 
 
-@pytest.mark.parametrize("setting", SETTINGS, ids=named)
+SLOW = (
+    {"name": "pcb", "ratio": 0.5, "scope": "global"},
+    {"name": "knots", "scope": "global", "convention": "kth"},
+)
+"""Ten seconds and more each; the same rules without `scope: global` are quick."""
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [pytest.param(x, marks=pytest.mark.slow if x in SLOW else ()) for x in SETTINGS],
+    ids=named,
+)
 @given(arguments=stack_arguments())
 def test_promised_laws_hold(setting, arguments):
     method, stack = method_from(setting), random_stack(**arguments)

@@ -55,8 +55,8 @@ def test_every_figure_draws_the_same_bytes_twice(three: Analysis) -> None:
         (1, ("copa",), {"pairs", "directions-by-adapter"}),
         (2, analysed.METHODS, set()),
         (3, (), {"kept", "directions", "directions-by-adapter"}),
-        (8, (*analysed.METHODS, "mean", "ties"), set()),
-        (MOST + 2, ("mean",), {"directions-by-adapter"}),
+        pytest.param(8, (*analysed.METHODS, "mean", "ties"), set(), marks=pytest.mark.slow),
+        pytest.param(MOST + 2, ("mean",), {"directions-by-adapter"}, marks=pytest.mark.slow),
     ],
 )
 def test_any_number_of_adapters_and_merges_has_its_figures(
@@ -71,6 +71,7 @@ def test_any_number_of_adapters_and_merges_has_its_figures(
         assert ink.mean() > 0.003, one.name
 
 
+@pytest.mark.slow
 def test_many_adapters_are_alike_with_their_median(tmp_path: Path) -> None:
     record = analysed.plain(tmp_path, MOST + 1, ())
     drawn = by_name(draw_analysis(record))
