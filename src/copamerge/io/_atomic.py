@@ -60,6 +60,42 @@ def whole_folder(
     Raises:
         OutputError: the place is taken (without `overwrite`), or cannot be written.
     """
+    with _sibling(out, check, overwrite) as (temporary, asked, out):
+        yield temporary
+        temporary.chmod(0o777 & ~_umask())
+        for path in sorted(temporary.rglob("*")):
+            _flush(path)
+        _flush(temporary)
+        check(asked, overwrite=overwrite)
+        if out.exists():
+            _replace(out, temporary)
+        else:
+            temporary.rename(out)
+
+
+def whole_file(out: Path, content: str, *, check: Check, overwrite: bool = False) -> None:
+    """Write a text that appears with all of its content, or not at all, as `whole_folder` does.
+
+    What `check` lets pass is replaced: at any time there is the old file or the new one.
+
+    Raises:
+        OutputError: `check` refuses the place, or it cannot be written.
+    """
+    with _sibling(out, check, overwrite) as (temporary, asked, out):
+        file = temporary / out.name
+        file.write_bytes(content.encode("utf-8"))
+        _flush(file)
+        check(asked, overwrite=overwrite)
+        file.replace(out)
+
+
+@contextlib.contextmanager
+def _sibling(out: Path, check: Check, overwrite: bool) -> Iterator[tuple[Path, Path, Path]]:
+    """A locked temporary folder beside `out`, `out` as asked for, and without links and dots.
+
+    Raises:
+        OutputError: `check` refuses the place, or the block cannot write.
+    """
     asked, out = out, Path(os.path.abspath(out))  # noqa: PTH100 - `..` is resolved, links are not
     with contextlib.suppress(OSError):  # what cannot be swept is in nobody's way
         _sweep(out)
@@ -73,57 +109,11 @@ def whole_folder(
         raise OutputError(f"{asked}: cannot be written here: {_reason(error)}") from None
     lock = _locked(temporary)
     try:
-        yield temporary
-        temporary.chmod(0o777 & ~_umask())
-        for path in sorted(temporary.rglob("*")):
-            _flush(path)
-        _flush(temporary)
-        check(asked, overwrite=overwrite)
-        if out.exists():
-            _replace(out, temporary)
-        else:
-            temporary.rename(out)
+        yield temporary, asked, out
         _flush(out.parent)
     except OSError as error:
-        raise OutputError(
-            f"{asked}: writing failed: {_reason(error)}; nothing was left there"
-        ) from None
-    finally:
-        if lock is not None:
-            os.close(lock)
-        shutil.rmtree(temporary, ignore_errors=True)
-        _remove_empty(above)
-
-
-def whole_file(out: Path, content: bytes, *, check: Check, overwrite: bool = False) -> None:
-    """Write a file that appears with all of its content, or not at all, as `whole_folder` does.
-
-    Raises:
-        OutputError: `check` refuses the place, or it cannot be written.
-    """
-    asked, out = out, Path(os.path.abspath(out))  # noqa: PTH100 - `..` is resolved, links are not
-    with contextlib.suppress(OSError):
-        _sweep(out)
-    check(asked, overwrite=overwrite)
-    above = _missing_above(out)
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}{MARK}", dir=out.parent))
-    except OSError as error:
-        _remove_empty(above)
-        raise OutputError(f"{asked}: cannot be written here: {_reason(error)}") from None
-    lock = _locked(temporary)
-    try:
-        file = temporary / out.name
-        file.write_bytes(content)
-        _flush(file)
-        check(asked, overwrite=overwrite)
-        file.replace(out)
-        _flush(out.parent)
-    except OSError as error:
-        raise OutputError(
-            f"{asked}: writing failed: {_reason(error)}; nothing was left there"
-        ) from None
+        left = "what was there is still there" if out.exists() else "nothing was left there"
+        raise OutputError(f"{asked}: writing failed: {_reason(error)}; {left}") from None
     finally:
         if lock is not None:
             os.close(lock)
@@ -234,27 +224,3 @@ def _sweep(out: Path) -> None:
                 (stale / KEPT).rename(out)
             shutil.rmtree(stale, ignore_errors=True)
             os.close(lock)
-
-
-def replace_file(path: Path, text: str) -> None:
-    """Put a text in the place of a file: at any time there is the old one or the new one.
-
-    Raises:
-        OutputError: it cannot be written; the old one is still there.
-    """
-    temporary = None
-    try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}{MARK}", dir=path.parent)
-        temporary = Path(name)
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
-        _flush(path.parent)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {_reason(error)}") from None
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)

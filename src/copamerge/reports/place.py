@@ -84,8 +84,7 @@ def put_report(out: Path, made: Made, *, overwrite: bool = False) -> Path:
         OutputError: the place is taken, or cannot be written.
     """
     if is_page(out):
-        page = made.page.encode("utf-8")
-        whole_file(out, page, overwrite=overwrite, check=check_report_place)
+        whole_file(out, made.page, overwrite=overwrite, check=check_report_place)
         return out
     record = json.dumps({"copamerge": __version__, **made.record}, indent=2, allow_nan=False)
     with whole_folder(out, overwrite=overwrite, check=check_report_place) as folder:

@@ -6,7 +6,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from copamerge.errors import CopamergeError, OutputError
-from copamerge.io._atomic import replace_file
+from copamerge.io._atomic import whole_file
 from copamerge.merging.card import Scores, is_own, model_card
 from copamerge.merging.folder import REPORT
 from copamerge.merging.report import MergeReport
@@ -69,26 +69,25 @@ def rewrite_card(folder: Path, scores: Scores | None = None, *, overwrite: bool 
     """
     report = read_report(folder)
     path = folder / CARD
-    check_card(path, overwrite=overwrite)
-    replace_file(path, model_card(report, scores))
+    whole_file(path, model_card(report, scores), check=check_card, overwrite=overwrite)
     return path
 
 
-def check_card(path: Path, *, overwrite: bool) -> None:
+def check_card(out: Path, *, overwrite: bool) -> None:
     """
     Raises:
         OutputError: a card that would be lost.
     """
-    if path.is_dir():
-        raise OutputError(f"{path}: is a folder; move it away")
+    if out.is_dir():
+        raise OutputError(f"{out}: is a folder; move it away")
     try:
-        own = not path.exists() or is_own(path.read_bytes().decode("utf-8"))
+        own = not out.exists() or is_own(out.read_bytes().decode("utf-8"))
     except UnicodeDecodeError:
         own = False
     except OSError as error:
-        raise OutputError(f"{path}: cannot be read: {error.strerror}") from None
+        raise OutputError(f"{out}: cannot be read: {error.strerror}") from None
     if not own and not overwrite:
         raise OutputError(
-            f"{path}: was not written by copamerge, or was changed since (its last line does not "
+            f"{out}: was not written by copamerge, or was changed since (its last line does not "
             "fit its text); --overwrite replaces it"
         )
