@@ -15,6 +15,7 @@ from copamerge.analyzing.record import Answers, Notice
 from copamerge.analyzing.whole import ranks_up_to
 from copamerge.core.adapter import Adapter
 from copamerge.core.lora import FactorStack
+from copamerge.core.threads import one_thread
 from copamerge.errors import AdapterError, PlanError, RecipeError, first_few
 from copamerge.io import open_adapter
 from copamerge.labels import short_names
@@ -118,8 +119,9 @@ def inspect_adapters(names: Sequence[str], *, alpha: float | None = None) -> Ins
             problems += error.problems
     sums = _Sums(len(opened))
     bad: dict[int, list[str]] = {i: [] for i in range(len(opened))}
-    for layer in sorted({layer for adapter in opened for layer in adapter.layers}):
-        sums.add(layer, opened, bad)
+    with one_thread():
+        for layer in sorted({layer for adapter in opened for layer in adapter.layers}):
+            sums.add(layer, opened, bad)
     sums.broken = {i for i, lines in bad.items() if lines}
     for i, adapter in enumerate(opened):
         bad[i] += [line for name in adapter.saved for line in saved_not_finite(adapter, name)]
