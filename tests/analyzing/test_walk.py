@@ -522,3 +522,133 @@ def test_layers_that_are_sampled_count_by_their_size(tmp_path):
     found = analysed(*paths)
 
     assert found.pairs[0].sign_conflict == near(400**2 / (400**2 + 200**2))
+
+
+# --- what is easily taken for a number -----------------------------------------------------------
+
+
+def without(path, block):
+    """Zero in one block: a layer that training did not reach."""
+    return change(path, **{f"layers.{block}.": lambda x: torch.zeros_like(x) if len(x) > 2 else x})
+
+
+def test_layers_of_zero_do_not_count_as_multiples_of_zero(tmp_path):
+    whole = analysed(make_adapter(tmp_path / "a", dict(list(LAYERS.items())[:2])))
+    partly = analysed(without(make_adapter(tmp_path / "b"), 1))
+
+    assert partly.layers[2].adapters[0].norm == 0.0
+    assert partly.copa.multiples == whole.copa.multiples
+    assert partly.copa.multiples_without == whole.copa.multiples_without
+    # Each of rank 3 where it has one: the third is that of the layer that has a third.
+    one = make_adapter(tmp_path / "c", dict(list(LAYERS.items())[:1]), r=3)
+    content = {**load_file(without(make_adapter(tmp_path / "d"), 1) / "adapter_model.safetensors")}
+    content |= load_file(one / "adapter_model.safetensors")
+    save_file(content, one / "adapter_model.safetensors", metadata={"format": "pt"})
+    (one / "adapter_config.json").write_text((tmp_path / "d" / "adapter_config.json").read_text())
+    config = json.loads((one / "adapter_config.json").read_text())
+    config["rank_pattern"] = {Q0: 3}
+    (one / "adapter_config.json").write_text(json.dumps(config))
+    alone = analysed(make_adapter(tmp_path / "e", dict(list(LAYERS.items())[:1]), r=3))
+    third = analysed(one).copa.multiples[0][2]
+    assert third == near(alone.copa.multiples[0][2])
+
+
+def test_two_that_never_move_a_layer_both_have_a_reason(tmp_path):
+    one = without(make_adapter(tmp_path / "a"), 0)
+    other = without(make_adapter(tmp_path / "b", seed=1), 1)
+    found = analysed(one, other)
+
+    (pair,) = found.pairs
+    assert pair.cosine == 0.0 and pair.norm_ratio is not None
+    assert pair.input.mean is None and pair.sign_conflict is None
+    assert "in every layer" in pair.why_null
+    assert found.together.disagreement is None and found.together.why_null
+    for layer in found.layers:
+        assert layer.imbalance is None and "fewer than two" in layer.why_null
+
+
+def test_a_zero_adapter_takes_no_sentence_from_the_others(three, tmp_path):
+    zero = change(make_adapter(tmp_path / "z", seed=7), lora_B=torch.zeros_like)
+
+    assert "common directions" in analysed(*three, zero).answers.related
+
+
+@pytest.mark.parametrize("size", [1, -1])
+def test_the_sum_has_no_more_ranks_than_it_has(tmp_path, size):
+    one, other = make_adapter(tmp_path / "a"), make_adapter(tmp_path / "b")
+    change(other, lora_B=lambda B: 3.0 * size * B)
+    found = analysed(one, other)
+
+    assert max(found.together.energy) == 2
+    assert "all of it rank 2." in found.answers.lost
+    narrow = {Q0: (8, 3)}
+    wide = analysed(*(make_adapter(tmp_path / f"n{i}", narrow, seed=i) for i in range(3)))
+    assert max(wide.together.energy) == 3
+
+
+def test_rows_of_zero_have_no_S(tmp_path):
+    padded = change(
+        make_adapter(tmp_path / "a", r=3), lora_A=lambda A: A * torch.tensor([[1.0], [1.0], [0.0]])
+    )
+    gone = change(make_adapter(tmp_path / "b", seed=1), lora_A=torch.zeros_like)
+    found = analysed(padded, gone)
+
+    own = [dense.S_of(dense.factors_of(padded, name)[0])[:2] for name in LAYERS]
+    assert found.copa.S_mean[0] == pytest.approx(np.mean(own), rel=1e-6)
+    assert found.copa.S_min[0] >= 1.0
+    assert found.copa.S_mean[1] is None and found.copa.S_min[1] is None
+    for layer in found.layers:
+        assert layer.adapters[0].S_mean >= 1.0 and layer.adapters[1].S_mean is None
+    _no_nan(found)
+
+
+@pytest.mark.parametrize("size", [1e-42, 1e-30, 1e37])
+def test_sizes_at_the_ends_of_float32_change_only_sizes(tmp_path, size):
+    paths = [make_adapter(tmp_path / x, seed=i) for i, x in enumerate("ab")]
+    sum_of = make_adapter(tmp_path / "m", r=4, alpha=8)
+    factors = [load_file(path / "adapter_model.safetensors") for path in paths]
+    for i, (path, dim) in enumerate(zip(paths, factors, strict=True)):
+        factors[i] = {k: (size * x.double()).float() for k, x in dim.items()}
+        save_file(factors[i], path / "adapter_model.safetensors", metadata={"format": "pt"})
+    both = {k: torch.cat([f[k] for f in factors], dim=0 if "_A" in k else 1) for k in factors[0]}
+    both = {k: x.contiguous() for k, x in both.items()}
+    save_file(both, sum_of / "adapter_model.safetensors", metadata={"format": "pt"})
+    found = analysed(*paths, merged=[sum_of])
+
+    own = [dense.deltas(path) for path in paths]
+    for i, trace in enumerate(found.merges[0].traces):
+        # In units of the largest: squares of these leave float64.
+        unit = max(np.abs(T).max() for x in own for T in x.values())
+        T = {n: x / unit for n, x in own[i].items()}
+        M = {n: (own[0][n] + own[1][n]) / unit for n in LAYERS}
+        assert trace.cosine == pytest.approx(
+            dense.inner(M, T) / dense.norm(M) / dense.norm(T), rel=1e-6
+        )
+        V = {n: dense.svd(T[n])[2] for n in LAYERS}
+        image = sum(((M[n] @ V[n]) ** 2).sum() for n in LAYERS)
+        c = dense.inner(M, T) / image
+        left = sum((((c * M[n] - T[n]) @ V[n]) ** 2).sum() for n in LAYERS) ** 0.5
+        assert trace.interference_rescaled == pytest.approx(left / dense.norm(T), rel=1e-6)
+
+
+def test_a_merge_that_cancels_is_like_nothing(tmp_path):
+    one, other = make_adapter(tmp_path / "a"), make_adapter(tmp_path / "b")
+    change(other, lora_B=lambda B: -B)
+    small = change(make_adapter(tmp_path / "c", seed=1), lora_B=lambda B: 1e-12 * B)
+    found = analysed(one, other, small, methods=["task_arithmetic"])
+
+    for trace in found.merges[0].traces[:2]:
+        assert trace.cosine is None and trace.interference_rescaled == 1.0
+    for layer in found.layers:
+        # What the two leave of each other is more than the small one, and noise.
+        assert layer.merges[0][2].trace.cosine is None and layer.merges[0][2].why_null
+
+
+def test_what_a_folder_says_it_kept_is_told(three, tmp_path):
+    merge([str(p) for p in three], method="task_arithmetic", rank=2).save_pretrained(tmp_path / "m")
+    said = json.loads((tmp_path / "m" / "merge.json").read_text())["energy_kept"]
+    found = analysed(*three, merged=[tmp_path / "m"])
+
+    assert 0 < said < 1 and found.merges[0].energy_kept == said
+    (tmp_path / "m" / "merge.json").write_text('{"energy_kept": NaN}')
+    assert analysed(*three, merged=[tmp_path / "m"]).merges[0].energy_kept is None

@@ -477,6 +477,17 @@ def test_full_tensors_are_compared_as_values(tmp_path):
     assert "3 of 5 full tensors not the same" in found.verdict.sentence
 
 
+def test_full_tensors_that_only_float64_can_hold_are_not_zero(tmp_path):
+    def adapter(name, size):
+        head = {f"{PREFIX}head.weight": torch.full((2, 3), size, dtype=torch.float64)}
+        return make_adapter(tmp_path / name, extra=head, modules_to_save=["head"])
+
+    (full,) = diff_adapters(str(adapter("a", 1e-200)), str(adapter("b", 3e-200))).full_tensors
+
+    assert full.found == "differs" and full.missing is None
+    assert full.relative_distance == pytest.approx(2 / 3)
+
+
 def test_lora_biases_count(tmp_path):
     def adapter(name, alpha=4, times=1.0):
         bias = {f"{PREFIX}{x}.lora_B.bias": times * torch.ones(d) for x, (d, _) in LAYERS.items()}
