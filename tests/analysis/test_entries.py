@@ -103,5 +103,6 @@ def test_every_column_is_looked_at_as_often_as_the_others(shape_):
     expected = torch.special.ndtr(z)
     steps = torch.arange(n + 1, dtype=torch.float64) / n
     whole = max(float((steps[1:] - expected).max()), float((expected - steps[:-1]).max()))
-    assert SAMPLE / 3 < found.looked_at <= SAMPLE
+    assert found.looked_at == min(SAMPLE, rows * columns)
+    # Of a sample of 4096: 1.36 / 64, once in twenty.
     assert found.to_gaussian == pytest.approx(whole, abs=0.025)

@@ -1,6 +1,7 @@
 """The record against dense float64, planted structure, and what is not to be had."""
 
 import json
+import sys
 
 import dense
 import numpy as np
@@ -421,6 +422,24 @@ def test_threads_change_no_bytes(three):
         torch.set_num_threads(before)
 
     assert one == two
+
+
+def test_threads_of_a_large_dense_method_change_nothing_of_the_adapters(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys.modules["copamerge.merging.walk"], "SMALL", 0)
+    layers = {Q0: (2048, 1024)}
+    paths = [make_adapter(tmp_path / x, layers, r=24, seed=i) for i, x in enumerate("ab")]
+    before = torch.get_num_threads()
+    found = []
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            found.append(analysed(*paths, methods=["ties"], rank=2))
+    finally:
+        torch.set_num_threads(before)
+
+    one, two = found
+    assert (one.adapters, one.pairs, one.together) == (two.adapters, two.pairs, two.together)
+    assert one.copa == two.copa and one.layers[0].adapters == two.layers[0].adapters
 
 
 def test_the_order_of_adapters_orders_the_record_and_changes_nothing_else(three):

@@ -37,6 +37,7 @@ from copamerge.analyzing.whole import (
 from copamerge.core.adapter import Adapter
 from copamerge.core.lora import FactorStack
 from copamerge.core.places import places_of
+from copamerge.core.threads import one_thread
 from copamerge.errors import CopamergeError, PlanError, RecipeError
 from copamerge.labels import short_names, told_together
 from copamerge.merging import resolve_device
@@ -118,7 +119,9 @@ def _walk(
     progress: Progress | None,
 ) -> list[MeasuredLayer]:
     def work(layer: LayerPlan, stack: FactorStack) -> MeasuredLayer:
-        found = measured(stack, layer.present, [merge.at(layer, stack) for merge in merges])
+        made = [merge.at(layer, stack) for merge in merges]
+        with one_thread():
+            found = measured(stack, layer.present, made)
         # Small tensors between the large ones of a layer keep the heap from shrinking: copied now,
         # when those are gone, eight adapters of LLaVA-1.5-7B take half the memory.
         return deepcopy(found)

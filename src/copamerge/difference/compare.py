@@ -1,8 +1,7 @@
 """Two adapters read side by side, layer by layer."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -13,6 +12,7 @@ from copamerge.analysis.image import norm_of
 from copamerge.core.adapter import Adapter, LayerInfo
 from copamerge.core.lora import LoraModule
 from copamerge.core.places import natural, places_of
+from copamerge.core.threads import one_thread
 from copamerge.difference.config import config_differences, format_of
 from copamerge.difference.full import full_tensors
 from copamerge.difference.likeness import likeness_of, over, pair_over, with_share
@@ -50,19 +50,8 @@ def diff_adapters(
         AdapterError: one that cannot be read, NaN or infinite values; all problems of both.
     """
     a, b = _open_both(one, other, alpha)
-    with _one_thread():
+    with one_thread():
         return _compared(a, b, progress)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Matrices this small take longer on several threads, and sums depend on how many there are."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _compared(a: Adapter, b: Adapter, progress: Progress | None) -> Difference:
@@ -262,7 +251,7 @@ def _warnings(
             "name need not do the same there"
         )
     found += [
-        f"{side.adapter}: its delta is zero in every layer (lora_B never trained?)"
+        f"{side.adapter}: its delta is zero in every layer (lora_B never trained, or lora_alpha 0?)"
         for side in sides
         if side.delta_norm == 0.0
     ]
