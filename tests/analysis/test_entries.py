@@ -106,3 +106,10 @@ def test_every_column_is_looked_at_as_often_as_the_others(shape_):
     assert found.looked_at == min(SAMPLE, rows * columns)
     # Of a sample of 4096: 1.36 / 64, once in twenty.
     assert found.to_gaussian == pytest.approx(whole, abs=0.025)
+
+
+def test_small_samples_are_given_what_chance_gives_them():
+    found = [shape(entries(random("Gaussian", 8, 16, seed))) for seed in range(200)]
+
+    # 0.92 / sqrt(128) is 0.08; by 0.03 alone almost all were called neither.
+    assert found.count("neither") < 20

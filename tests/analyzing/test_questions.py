@@ -150,3 +150,17 @@ def test_a_ratio_can_be_read():
     (warned,) = notices(facts(norms=[1e-30, 1.0, 1e30]))
 
     assert "norms differ 1e+60 x:" in warned.text
+
+
+def test_only_what_is_a_third_of_the_largest_counts_for_little():
+    (warned,) = notices(facts(norms=[1.0, 4.0, 6.0]))
+
+    assert "mean a will count for little" in warned.text
+
+
+def test_a_pair_makes_no_group_alike_and_one_opposed_pair_is_told():
+    pairs = [(0, 1), (0, 2), (1, 2)]
+    one_near = replace(facts(), cosines=dict(zip(pairs, (0.9, 0.0, 0.0), strict=True)))
+    assert answers(one_near).related.startswith("Related")
+    opposed = replace(facts(), cosines=dict(zip(pairs, (0.3, -0.2, 0.1), strict=True)))
+    assert answers(opposed).related.startswith("Partly opposed")

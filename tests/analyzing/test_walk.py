@@ -671,3 +671,83 @@ def test_what_a_folder_says_it_kept_is_told(three, tmp_path):
     assert 0 < said < 1 and found.merges[0].energy_kept == said
     (tmp_path / "m" / "merge.json").write_text('{"energy_kept": NaN}')
     assert analysed(*three, merged=[tmp_path / "m"]).merges[0].energy_kept is None
+
+
+def test_levels_by_chance_are_those_of_the_larger_space_and_the_right_side(tmp_path):
+    layers = {Q0: (40, 10), "model.layers.1.self_attn.q_proj": (20, 16)}
+    one, other = (make_adapter(tmp_path / x, layers, r=r) for x, r in (("a", 2), ("b", 4)))
+    (pair,) = analysed(one, other).pairs
+
+    assert pair.input.chance == near((4 / 10 + 4 / 16) / 2)
+    assert pair.output.chance == near((4 / 40 + 4 / 20) / 2)
+
+
+def test_the_spread_of_B_is_that_of_what_is_stored(tmp_path):
+    path = make_adapter(tmp_path / "a", alpha=8)  # scaling 4
+    stored = load_file(path / "adapter_model.safetensors")
+
+    for layer in analysed(path).layers:
+        wanted = stored[b_of(layer.layer)].double().numpy().std()
+        assert layer.adapters[0].B.sd == pytest.approx(wanted, rel=1e-6)
+
+
+def test_adapters_of_zero_are_not_in_the_mean_norm(tmp_path):
+    one, zero = make_adapter(tmp_path / "a"), make_adapter(tmp_path / "b", seed=1)
+    change(zero, lora_B=torch.zeros_like)
+
+    assert analysed(one, zero, methods=["task_arithmetic"]).merges[0].norm_ratio == near(1)
+
+
+def test_energy_kept_is_of_all_layers_as_one(three, tmp_path):
+    found = analysed(*three, methods=["task_arithmetic"], rank=2).merges[0]
+    merge([str(p) for p in three], method="task_arithmetic", rank=2).save_pretrained(tmp_path / "m")
+    said = json.loads((tmp_path / "m" / "merge.json").read_text())["energy_kept"]
+
+    assert 0 < found.energy_kept < 1 and found.energy_kept == pytest.approx(said, rel=1e-6)
+
+
+def test_what_S_does_takes_no_weights(three):
+    plain, weighted = (
+        analyze(
+            recipe_from(
+                {
+                    "adapters": [
+                        {"adapter": str(p), "weight": w} for p, w in zip(three, ws, strict=True)
+                    ]
+                }
+            ),
+            methods=[],
+        )
+        for ws in ((1, 1, 1), (1, 5, -2))
+    )
+
+    assert weighted.copa == plain.copa
+
+
+def test_layers_hold_sixteen_directions_at_most(tmp_path):
+    paths = [make_adapter(tmp_path / x, {Q0: (30, 30)}, r=20, seed=i) for i, x in enumerate("ab")]
+    found = analysed(*paths, methods=["task_arithmetic"])
+
+    (layer,) = found.layers
+    assert len(layer.adapters[0].sigma) == 16
+    assert len(layer.merges[0][0].angles) == len(layer.merges[0][0].gains) == 16
+    assert len(found.merges[0].by_direction[0]) == 20
+
+
+def test_merges_of_more_or_of_other_layers_are_told(three, tmp_path):
+    a, b, c = map(str, three)
+    merge([a, b, c], method="copa").save_pretrained(tmp_path / "abc")
+    (more,) = analysed(a, b, merged=[tmp_path / "abc"]).merges[0].notices
+    assert "made of 3 adapters, of which 2 are looked at" in more.text
+    few = dict(list(LAYERS.items())[:2])
+    small, large = make_adapter(tmp_path / "few", few), make_adapter(tmp_path / "all")
+    (lacks,) = analysed(large, merged=[small]).merges[0].notices
+    assert "lacks 2 of 4 layers" in lacks.text
+    (extra,) = analysed(small, merged=[large]).merges[0].notices
+    assert "has 2 layers that no adapter has" in extra.text
+
+
+def test_what_is_said_of_all_is_not_said_again_of_a_method(three):
+    found = analysed(*three, methods=["task_arithmetic"])
+
+    assert found.notices and not found.merges[0].notices
