@@ -10,7 +10,8 @@ from torch import Tensor
 
 from copamerge.analysis.image import ROUNDING
 from copamerge.analysis.spectrum import rank_for, values_of_product
-from copamerge.analyzing.answers import Facts, answers, notices
+from copamerge.analyzing.answers import Facts, answers
+from copamerge.analyzing.noticed import notices
 from copamerge.analyzing.record import Answers, Notice
 from copamerge.analyzing.whole import ranks_up_to
 from copamerge.core.adapter import Adapter
@@ -143,6 +144,7 @@ def inspect_adapters(names: Sequence[str], *, alpha: float | None = None) -> Ins
         norms=tuple(one.delta_norm for one in summaries),
         cosines={pair: x.cosine for pair, x in relations.items()},
         cosines_A={pair: x.cosine_A for pair, x in relations.items()},
+        shared={pair: x.shared_layers for pair, x in relations.items()},
         energy=energy,
         rank_99=rank_99,
     )

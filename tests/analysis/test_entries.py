@@ -87,3 +87,29 @@ def test_three_quarters_of_the_layers_decide():
     assert common_shape(["uniform"] * 3 + ["neither"]) == "uniform"
     assert common_shape(["uniform", "uniform", "neither"]) == "mixed"
     assert common_shape([]) is None
+
+
+@pytest.mark.parametrize("shape_", [(4096, 16), (16, 4096), (4096, 64), (1, 4097), (5000, 1)])
+def test_every_column_is_looked_at_as_often_as_the_others(shape_):
+    rows, columns = shape_
+    # What lies in column k is k: the sample has the columns' own distribution.
+    X = torch.arange(columns, dtype=torch.float64).repeat(rows, 1)
+    X += 1e-3 * torch.rand(X.shape, generator=torch.Generator().manual_seed(0))
+
+    found = entries(X)
+
+    z = ((X - X.mean()) / X.std(correction=0)).flatten().sort().values
+    n = len(z)
+    expected = torch.special.ndtr(z)
+    steps = torch.arange(n + 1, dtype=torch.float64) / n
+    whole = max(float((steps[1:] - expected).max()), float((expected - steps[:-1]).max()))
+    assert found.looked_at == min(SAMPLE, rows * columns)
+    # Of a sample of 4096: 1.36 / 64, once in twenty.
+    assert found.to_gaussian == pytest.approx(whole, abs=0.025)
+
+
+def test_small_samples_are_given_what_chance_gives_them():
+    found = [shape(entries(random("Gaussian", 8, 16, seed))) for seed in range(200)]
+
+    # 0.92 / sqrt(128) is 0.08; by 0.03 alone almost all were called neither.
+    assert found.count("neither") < 20

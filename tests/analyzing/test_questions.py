@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from copamerge.analyzing.answers import Facts, advice, answers, notices
+from copamerge.analyzing.answers import Facts, advice, answers
+from copamerge.analyzing.noticed import notices
 
 CHOOSE = (Path(__file__).parents[2] / "docs" / "choose.md").read_text(encoding="utf-8")
 
@@ -21,6 +22,7 @@ def facts(n=3, *, cosine=0.02, start=0.0, norms=None, ranks=None, **more):
         norms=tuple(norms or [1.0] * n),
         cosines=dict.fromkeys(pairs, cosine),
         cosines_A=dict.fromkeys(pairs, start),
+        shared=dict.fromkeys(pairs, 24),
         energy={8: 0.3, 16: 0.5, 32: 0.9, 64: 0.9995, 128: 1.0},
         rank_99=60,
     )
@@ -49,7 +51,13 @@ def test_there_is_no_advice_where_nothing_can_be_merged():
 
 @pytest.mark.parametrize(
     "cosine, word",
-    [(0.02, "Unrelated"), (0.3, "Related"), (0.8, "Alike"), (-0.4, "Partly opposed")],
+    [
+        (0.02, "Unrelated"),
+        (0.3, "Related"),
+        (0.8, "Alike"),
+        (-0.4, "Partly opposed"),
+        (-0.9, "Largely opposed"),
+    ],
 )
 def test_how_related_they_are(cosine, word):
     assert answers(facts(cosine=cosine)).related.startswith(word)
@@ -65,6 +73,9 @@ def test_starts_are_told_by_group():
     assert "These share their first A: b, c." in answers(unlike).related
     between = facts(start=0.3)
     assert "not quite independent" in answers(between).related
+    assert "independent." in answers(facts(start=0.01)).related
+    partly = replace(shared, cosines_A={(0, 1): 0.01, (0, 2): None, (1, 2): None})
+    assert "independent, as far as their ranks can be compared." in answers(partly).related
     unknown = facts(start=None)
     assert "first A" not in answers(unknown).related
 
@@ -109,6 +120,7 @@ def test_without_a_common_layer_sizes_say_nothing():
 
     assert "no layer in common" in answers(found).dominates
     assert not [n for n in notices(found) if "norms" in n.text]
+    assert not [x for x in advice(found) if "norms" in x.situation]
 
 
 def test_a_zero_adapter_and_a_copy_are_named():
@@ -116,9 +128,39 @@ def test_a_zero_adapter_and_a_copy_are_named():
     assert zero.text.startswith("b: its delta is zero") and "leave it out" in zero.do
     copies = replace(facts(2), cosines={(0, 1): 1.0})
     assert any("b is a again" in n.text for n in notices(copies))
+    opposite = replace(facts(2), cosines={(0, 1): -1.0})
+    assert any("opposite sign" in n.text for n in notices(opposite))
+    # The same in the one layer of 24 that both have.
+    assert not notices(replace(copies, shared={(0, 1): 1}))
+    assert not notices(replace(copies, layers=(24, 1), shared={(0, 1): 1}))
 
 
 def test_an_unnamed_base_and_layers_that_differ_are_said():
     found = facts(base=None, layers=(24, 12, 24))
 
     assert "the base not named, 12 to 24 layers, rank 16" in answers(found).fit
+
+
+def test_ctm_is_not_advised_where_it_keeps_nothing():
+    assert not [x for x in advice(facts(ranks=[(1,)] * 3)) if "ctm" in x.command]
+    assert [x for x in advice(facts(ranks=[(1,), (1, 2), (1,)])) if "ctm" in x.command]
+
+
+def test_a_ratio_can_be_read():
+    (warned,) = notices(facts(norms=[1e-30, 1.0, 1e30]))
+
+    assert "norms differ 1e+60 x:" in warned.text
+
+
+def test_only_what_is_a_third_of_the_largest_counts_for_little():
+    (warned,) = notices(facts(norms=[1.0, 4.0, 6.0]))
+
+    assert "mean a will count for little" in warned.text
+
+
+def test_a_pair_makes_no_group_alike_and_one_opposed_pair_is_told():
+    pairs = [(0, 1), (0, 2), (1, 2)]
+    one_near = replace(facts(), cosines=dict(zip(pairs, (0.9, 0.0, 0.0), strict=True)))
+    assert answers(one_near).related.startswith("Related")
+    opposed = replace(facts(), cosines=dict(zip(pairs, (0.3, -0.2, 0.1), strict=True)))
+    assert answers(opposed).related.startswith("Partly opposed")

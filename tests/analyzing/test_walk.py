@@ -1,6 +1,7 @@
 """The record against dense float64, planted structure, and what is not to be had."""
 
 import json
+import sys
 
 import dense
 import numpy as np
@@ -423,6 +424,24 @@ def test_threads_change_no_bytes(three):
     assert one == two
 
 
+def test_threads_of_a_large_dense_method_change_nothing_of_the_adapters(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys.modules["copamerge.merging.walk"], "SMALL", 0)
+    layers = {Q0: (2048, 1024)}
+    paths = [make_adapter(tmp_path / x, layers, r=24, seed=i) for i, x in enumerate("ab")]
+    before = torch.get_num_threads()
+    found = []
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            found.append(analysed(*paths, methods=["ties"], rank=2))
+    finally:
+        torch.set_num_threads(before)
+
+    one, two = found
+    assert (one.adapters, one.pairs, one.together) == (two.adapters, two.pairs, two.together)
+    assert one.copa == two.copa and one.layers[0].adapters == two.layers[0].adapters
+
+
 def test_the_order_of_adapters_orders_the_record_and_changes_nothing_else(three):
     there, back = analysed(*three), analysed(*reversed(three))
 
@@ -522,3 +541,213 @@ def test_layers_that_are_sampled_count_by_their_size(tmp_path):
     found = analysed(*paths)
 
     assert found.pairs[0].sign_conflict == near(400**2 / (400**2 + 200**2))
+
+
+# --- what is easily taken for a number -----------------------------------------------------------
+
+
+def without(path, block):
+    """Zero in one block: a layer that training did not reach."""
+    return change(path, **{f"layers.{block}.": lambda x: torch.zeros_like(x) if len(x) > 2 else x})
+
+
+def test_layers_of_zero_do_not_count_as_multiples_of_zero(tmp_path):
+    whole = analysed(make_adapter(tmp_path / "a", dict(list(LAYERS.items())[:2])))
+    partly = analysed(without(make_adapter(tmp_path / "b"), 1))
+
+    assert partly.layers[2].adapters[0].norm == 0.0
+    assert partly.copa.multiples == whole.copa.multiples
+    assert partly.copa.multiples_without == whole.copa.multiples_without
+    # Each of rank 3 where it has one: the third is that of the layer that has a third.
+    one = make_adapter(tmp_path / "c", dict(list(LAYERS.items())[:1]), r=3)
+    content = {**load_file(without(make_adapter(tmp_path / "d"), 1) / "adapter_model.safetensors")}
+    content |= load_file(one / "adapter_model.safetensors")
+    save_file(content, one / "adapter_model.safetensors", metadata={"format": "pt"})
+    (one / "adapter_config.json").write_text((tmp_path / "d" / "adapter_config.json").read_text())
+    config = json.loads((one / "adapter_config.json").read_text())
+    config["rank_pattern"] = {Q0: 3}
+    (one / "adapter_config.json").write_text(json.dumps(config))
+    alone = analysed(make_adapter(tmp_path / "e", dict(list(LAYERS.items())[:1]), r=3))
+    third = analysed(one).copa.multiples[0][2]
+    assert third == near(alone.copa.multiples[0][2])
+
+
+def test_two_that_never_move_a_layer_both_have_a_reason(tmp_path):
+    one = without(make_adapter(tmp_path / "a"), 0)
+    other = without(make_adapter(tmp_path / "b", seed=1), 1)
+    found = analysed(one, other)
+
+    (pair,) = found.pairs
+    assert pair.cosine == 0.0 and pair.norm_ratio is not None
+    assert pair.input.mean is None and pair.sign_conflict is None
+    assert "in every layer" in pair.why_null
+    assert found.together.disagreement is None and found.together.why_null
+    for layer in found.layers:
+        assert layer.imbalance is None and "fewer than two" in layer.why_null
+
+
+def test_a_zero_adapter_takes_no_sentence_from_the_others(three, tmp_path):
+    zero = change(make_adapter(tmp_path / "z", seed=7), lora_B=torch.zeros_like)
+
+    assert "common directions" in analysed(*three, zero).answers.related
+
+
+@pytest.mark.parametrize("size", [1, -1])
+def test_the_sum_has_no_more_ranks_than_it_has(tmp_path, size):
+    one, other = make_adapter(tmp_path / "a"), make_adapter(tmp_path / "b")
+    change(other, lora_B=lambda B: 3.0 * size * B)
+    found = analysed(one, other)
+
+    assert max(found.together.energy) == 2
+    assert "all of it rank 2." in found.answers.lost
+    narrow = {Q0: (8, 3)}
+    wide = analysed(*(make_adapter(tmp_path / f"n{i}", narrow, seed=i) for i in range(3)))
+    assert max(wide.together.energy) == 3
+
+
+def test_rows_of_zero_have_no_S(tmp_path):
+    padded = change(
+        make_adapter(tmp_path / "a", r=3), lora_A=lambda A: A * torch.tensor([[1.0], [1.0], [0.0]])
+    )
+    gone = change(make_adapter(tmp_path / "b", seed=1), lora_A=torch.zeros_like)
+    found = analysed(padded, gone)
+
+    own = [dense.S_of(dense.factors_of(padded, name)[0])[:2] for name in LAYERS]
+    assert found.copa.S_mean[0] == pytest.approx(np.mean(own), rel=1e-6)
+    assert found.copa.S_min[0] >= 1.0
+    assert found.copa.S_mean[1] is None and found.copa.S_min[1] is None
+    for layer in found.layers:
+        assert layer.adapters[0].S_mean >= 1.0 and layer.adapters[1].S_mean is None
+    _no_nan(found)
+
+
+@pytest.mark.parametrize("size", [1e-42, 1e-30, 1e37])
+def test_sizes_at_the_ends_of_float32_change_only_sizes(tmp_path, size):
+    paths = [make_adapter(tmp_path / x, seed=i) for i, x in enumerate("ab")]
+    sum_of = make_adapter(tmp_path / "m", r=4, alpha=8)
+    factors = [load_file(path / "adapter_model.safetensors") for path in paths]
+    for i, (path, dim) in enumerate(zip(paths, factors, strict=True)):
+        factors[i] = {k: (size * x.double()).float() for k, x in dim.items()}
+        save_file(factors[i], path / "adapter_model.safetensors", metadata={"format": "pt"})
+    both = {k: torch.cat([f[k] for f in factors], dim=0 if "_A" in k else 1) for k in factors[0]}
+    both = {k: x.contiguous() for k, x in both.items()}
+    save_file(both, sum_of / "adapter_model.safetensors", metadata={"format": "pt"})
+    found = analysed(*paths, merged=[sum_of])
+
+    own = [dense.deltas(path) for path in paths]
+    for i, trace in enumerate(found.merges[0].traces):
+        # In units of the largest: squares of these leave float64.
+        unit = max(np.abs(T).max() for x in own for T in x.values())
+        T = {n: x / unit for n, x in own[i].items()}
+        M = {n: (own[0][n] + own[1][n]) / unit for n in LAYERS}
+        assert trace.cosine == pytest.approx(
+            dense.inner(M, T) / dense.norm(M) / dense.norm(T), rel=1e-6
+        )
+        V = {n: dense.svd(T[n])[2] for n in LAYERS}
+        image = sum(((M[n] @ V[n]) ** 2).sum() for n in LAYERS)
+        c = dense.inner(M, T) / image
+        left = sum((((c * M[n] - T[n]) @ V[n]) ** 2).sum() for n in LAYERS) ** 0.5
+        assert trace.interference_rescaled == pytest.approx(left / dense.norm(T), rel=1e-6)
+
+
+def test_a_merge_that_cancels_is_like_nothing(tmp_path):
+    one, other = make_adapter(tmp_path / "a"), make_adapter(tmp_path / "b")
+    change(other, lora_B=lambda B: -B)
+    small = change(make_adapter(tmp_path / "c", seed=1), lora_B=lambda B: 1e-12 * B)
+    found = analysed(one, other, small, methods=["task_arithmetic"])
+
+    for trace in found.merges[0].traces[:2]:
+        assert trace.cosine is None and trace.interference_rescaled == 1.0
+    for layer in found.layers:
+        # What the two leave of each other is more than the small one, and noise.
+        assert layer.merges[0][2].trace.cosine is None and layer.merges[0][2].why_null
+
+
+def test_what_a_folder_says_it_kept_is_told(three, tmp_path):
+    merge([str(p) for p in three], method="task_arithmetic", rank=2).save_pretrained(tmp_path / "m")
+    said = json.loads((tmp_path / "m" / "merge.json").read_text())["energy_kept"]
+    found = analysed(*three, merged=[tmp_path / "m"])
+
+    assert 0 < said < 1 and found.merges[0].energy_kept == said
+    (tmp_path / "m" / "merge.json").write_text('{"energy_kept": NaN}')
+    assert analysed(*three, merged=[tmp_path / "m"]).merges[0].energy_kept is None
+
+
+def test_levels_by_chance_are_those_of_the_larger_space_and_the_right_side(tmp_path):
+    layers = {Q0: (40, 10), "model.layers.1.self_attn.q_proj": (20, 16)}
+    one, other = (make_adapter(tmp_path / x, layers, r=r) for x, r in (("a", 2), ("b", 4)))
+    (pair,) = analysed(one, other).pairs
+
+    assert pair.input.chance == near((4 / 10 + 4 / 16) / 2)
+    assert pair.output.chance == near((4 / 40 + 4 / 20) / 2)
+
+
+def test_the_spread_of_B_is_that_of_what_is_stored(tmp_path):
+    path = make_adapter(tmp_path / "a", alpha=8)  # scaling 4
+    stored = load_file(path / "adapter_model.safetensors")
+
+    for layer in analysed(path).layers:
+        wanted = stored[b_of(layer.layer)].double().numpy().std()
+        assert layer.adapters[0].B.sd == pytest.approx(wanted, rel=1e-6)
+
+
+def test_adapters_of_zero_are_not_in_the_mean_norm(tmp_path):
+    one, zero = make_adapter(tmp_path / "a"), make_adapter(tmp_path / "b", seed=1)
+    change(zero, lora_B=torch.zeros_like)
+
+    assert analysed(one, zero, methods=["task_arithmetic"]).merges[0].norm_ratio == near(1)
+
+
+def test_energy_kept_is_of_all_layers_as_one(three, tmp_path):
+    found = analysed(*three, methods=["task_arithmetic"], rank=2).merges[0]
+    merge([str(p) for p in three], method="task_arithmetic", rank=2).save_pretrained(tmp_path / "m")
+    said = json.loads((tmp_path / "m" / "merge.json").read_text())["energy_kept"]
+
+    assert 0 < found.energy_kept < 1 and found.energy_kept == pytest.approx(said, rel=1e-6)
+
+
+def test_what_S_does_takes_no_weights(three):
+    plain, weighted = (
+        analyze(
+            recipe_from(
+                {
+                    "adapters": [
+                        {"adapter": str(p), "weight": w} for p, w in zip(three, ws, strict=True)
+                    ]
+                }
+            ),
+            methods=[],
+        )
+        for ws in ((1, 1, 1), (1, 5, -2))
+    )
+
+    assert weighted.copa == plain.copa
+
+
+def test_layers_hold_sixteen_directions_at_most(tmp_path):
+    paths = [make_adapter(tmp_path / x, {Q0: (30, 30)}, r=20, seed=i) for i, x in enumerate("ab")]
+    found = analysed(*paths, methods=["task_arithmetic"])
+
+    (layer,) = found.layers
+    assert len(layer.adapters[0].sigma) == 16
+    assert len(layer.merges[0][0].angles) == len(layer.merges[0][0].gains) == 16
+    assert len(found.merges[0].by_direction[0]) == 20
+
+
+def test_merges_of_more_or_of_other_layers_are_told(three, tmp_path):
+    a, b, c = map(str, three)
+    merge([a, b, c], method="copa").save_pretrained(tmp_path / "abc")
+    (more,) = analysed(a, b, merged=[tmp_path / "abc"]).merges[0].notices
+    assert "made of 3 adapters, of which 2 are looked at" in more.text
+    few = dict(list(LAYERS.items())[:2])
+    small, large = make_adapter(tmp_path / "few", few), make_adapter(tmp_path / "all")
+    (lacks,) = analysed(large, merged=[small]).merges[0].notices
+    assert "lacks 2 of 4 layers" in lacks.text
+    (extra,) = analysed(small, merged=[large]).merges[0].notices
+    assert "has 2 layers that no adapter has" in extra.text
+
+
+def test_what_is_said_of_all_is_not_said_again_of_a_method(three):
+    found = analysed(*three, methods=["task_arithmetic"])
+
+    assert found.notices and not found.merges[0].notices

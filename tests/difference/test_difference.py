@@ -170,6 +170,35 @@ def test_unlike_multiples_are_a_copy_scaled_layer_by_layer(tmp_path, one):
     assert "between 0.25 and 1 times" in found.verdict.sentence
 
 
+def test_multiples_that_differ_by_more_than_rounding_are_not_one(tmp_path, one):
+    times = {layer: 2.0 + 1e-4 * i for i, layer in enumerate(WIDE)}
+    other = changed(tmp_path / "other", one, lambda layer, A, B: (A, B * times[layer]))
+
+    assert kind(one, other) == "scaled_by_layer"
+
+
+@pytest.mark.parametrize(
+    "dtype, limit",
+    [(torch.float32, 1e-6), (torch.float16, 2**-10), (torch.bfloat16, 2**-7)],
+)
+def test_the_same_is_two_unit_roundoffs_of_the_coarser_type(tmp_path, one, dtype, limit):
+    other = make_adapter(tmp_path / "other", WIDE, r=4, alpha=8, dtype=dtype)
+
+    assert diff_adapters(str(one), str(other)).verdict.equal_below == limit
+
+
+def test_layers_that_one_lacks_count_among_those_that_differ(tmp_path, one):
+    few = list(WIDE)[:2]
+    layers = {name: WIDE[name] for name in few}
+    other = changed(
+        tmp_path / "other", one, lambda layer, A, B: (A, B.flip(0) if layer == few[0] else B),
+        layers=layers,
+    )  # fmt: skip
+
+    # One of four differs and two are not there: that is more than half.
+    assert kind(one, other) != "all_but"
+
+
 def test_a_changed_layer_is_named(tmp_path, one):
     other = changed(
         tmp_path / "other", one, lambda layer, A, B: (A, B + 0.3 * (layer == Q0) * B.flip(0))
@@ -475,6 +504,17 @@ def test_full_tensors_are_compared_as_values(tmp_path):
     assert full["shape"].missing and full["mine"].missing
     assert found.verdict.kind == "same_factors" and not found.same
     assert "3 of 5 full tensors not the same" in found.verdict.sentence
+
+
+def test_full_tensors_that_only_float64_can_hold_are_not_zero(tmp_path):
+    def adapter(name, size):
+        head = {f"{PREFIX}head.weight": torch.full((2, 3), size, dtype=torch.float64)}
+        return make_adapter(tmp_path / name, extra=head, modules_to_save=["head"])
+
+    (full,) = diff_adapters(str(adapter("a", 1e-200)), str(adapter("b", 3e-200))).full_tensors
+
+    assert full.found == "differs" and full.missing is None
+    assert full.relative_distance == pytest.approx(2 / 3)
 
 
 def test_lora_biases_count(tmp_path):

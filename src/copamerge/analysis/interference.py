@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from copamerge.analysis.image import Image
+from copamerge.analysis.image import ROUNDING, Image
 
 
 class Change(NamedTuple):
@@ -52,11 +52,13 @@ def interference_rescaled(layers: Sequence[Change]) -> float | None:
     """The least `||(c M - T) V||_F / ||T||_F` over all c >= 0, one c for all layers: 0 to 1.
 
     What remains of `interference` when scale does not count. 0: the merge does a multiple of what
-    the input does. 1: nothing like it. None for an input of zero.
+    the input does. 1: nothing like it, or no more than rounding. None for an input of zero.
     """
     own, image = sum(x.own for x in layers), sum(x.image for x in layers)
     if own <= 0:
         return None
     inner = max(0.0, sum(x.inner for x in layers))
-    left = own - inner**2 / image if image > 0 else own
+    # Quotients first: the square of a product of tiny factors is 0 in float64.
+    explained = inner / image * inner if image > ROUNDING**2 * own else 0.0
+    left = own - explained
     return float(max(0.0, left / own) ** 0.5)

@@ -24,8 +24,8 @@ def stable_rank(S: Float64[Tensor, " k"]) -> float | None:
 def effective_rank(S: Float64[Tensor, " k"]) -> float | None:
     """`exp(-sum p log p)` with `p = S / sum(S)`: how many directions the values spread over.
 
-    1 to k, at least the square root of `stable_rank`; None for a delta of zero. Weak directions
-    count more than in `stable_rank`. Random factors of rank r, `r << d`, are near r.
+    1 to k, never less than `stable_rank`; None for a delta of zero. Weak directions count more
+    than there. Random factors of rank r, `r << d`, are near r.
 
     Source: Roy and Vetterli 2007, "The effective rank", EUSIPCO.
     """

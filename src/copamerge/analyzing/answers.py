@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import combinations
 
 from copamerge.analysis.imbalance import imbalance, shares
 from copamerge.analysis.initialisation import APART, SHARED
-from copamerge.analyzing.record import Advice, Answers, Notice
+from copamerge.analyzing.record import Advice, Answers
 
 UNRELATED = 0.1
 """Cosine of two deltas up to which they are called unrelated; from 0.5 on they are called alike."""
@@ -34,6 +33,8 @@ class Facts:
     norms: tuple[float | None, ...]
     cosines: Mapping[tuple[int, int], float | None]
     cosines_A: Mapping[tuple[int, int], float | None]
+    shared: Mapping[tuple[int, int], int]
+    """Layers that both have: cosines say nothing of others."""
     energy: Mapping[int, float] | None
     """Rank -> share of the plain sum's energy."""
     rank_99: int | None
@@ -45,6 +46,11 @@ class Facts:
         """Whether no two of them have a layer in common, so that sizes say nothing."""
         moving = sum(1 for x in self.norms if x)
         return moving > 1 and all(x is None for x in self.cosines.values())
+
+    @property
+    def imbalance(self) -> float | None:
+        """Of norms that say something: the largest over the smallest."""
+        return None if self.strangers else imbalance([x or 0.0 for x in self.norms])
 
     @property
     def groups(self) -> list[list[int]]:
@@ -95,7 +101,7 @@ def _related(facts: Facts) -> str:
     mean = sum(found.values()) / len(found)
     word = "alike" if mean >= ALIKE else "unrelated" if found[high] <= UNRELATED else "related"
     if found[low] <= -UNRELATED:
-        word = "partly opposed"
+        word = "largely opposed" if mean <= -ALIKE else "partly opposed"
     if len(found) == 1:
         said = [f"{word.capitalize()}: the cosine of their deltas is {_signed(found[high])}."]
     else:
@@ -119,10 +125,11 @@ def _starts(facts: Facts) -> list[str]:
     found = [x for x in facts.cosines_A.values() if x is not None]
     if len(facts.groups) == 1:
         return [f"They share their first A (cosine of rows {min(found):.2f} or more)."]
-    if found and max(map(abs, found)) <= APART:
-        return ["Their first A's are independent."]
     if not found:
         return []
+    some = "" if len(found) == len(facts.cosines_A) else ", as far as their ranks can be compared"
+    if max(map(abs, found)) <= APART:
+        return [f"Their first A's are independent{some}."]
     groups = [group for group in facts.groups if len(group) > 1]
     if not groups:
         low, high = min(found), max(found)
@@ -151,7 +158,7 @@ def _dominates(facts: Facts) -> str:
     how = "by far" if ratio >= DROWNED else "somewhat"
     return (
         f"{facts.names[top]}, {how}: {share:.0%} of all energy; its norm {norms[top]:.3g} is "
-        f"{_times(ratio)} that of {facts.names[least]}."
+        f"{times(ratio)} that of {facts.names[least]}."
     )
 
 
@@ -195,13 +202,15 @@ def advice(facts: Facts) -> tuple[Advice, ...]:
                 why="most points on seen tasks among those that keep unseen ones",
             )
         )
-    found.append(
-        Advice(
-            command="-m ctm --set scale=norm_match --set times=0.75",
-            situation=f"a server that takes rank {max(r for x in facts.ranks for r in x)} only",
-            why="loses nothing to the rank, by construction",
+    rank = max(r for x in facts.ranks for r in x)
+    if rank > 1:  # of a 1 x 1 core ctm keeps nothing
+        found.append(
+            Advice(
+                command="-m ctm --set scale=norm_match --set times=0.75",
+                situation=f"a server that takes rank {rank} only",
+                why="loses nothing to the rank, by construction",
+            )
         )
-    )
     found.append(
         Advice(
             command="-m copa",
@@ -209,71 +218,13 @@ def advice(facts: Facts) -> tuple[Advice, ...]:
             why="keeps unseen tasks at the base's level; LLaVA-1.5-7B's best in the paper",
         )
     )
-    ratio = imbalance([x or 0.0 for x in facts.norms])
+    ratio = facts.imbalance
     if ratio is not None and ratio >= UNEVEN:
         found.append(
             Advice(
                 command="--set balance=cap",
-                situation=f"norms that differ {_times(ratio)}",
+                situation=f"norms that differ {times(ratio)}",
                 why="with any of these: no adapter far above the others; compare with and without",
-            )
-        )
-    return tuple(found)
-
-
-def notices(facts: Facts) -> tuple[Notice, ...]:
-    """What about these adapters makes merges go wrong."""
-    found = []
-    for i, norm in enumerate(facts.norms):
-        if norm == 0.0:
-            found.append(
-                Notice(
-                    text=f"{facts.names[i]}: its delta is zero in every layer (lora_B never "
-                    "trained?); methods that average still count it",
-                    do="leave it out, or give it weight 0",
-                )
-            )
-    norms = [x or 0.0 for x in facts.norms]
-    ratio = None if facts.strangers else imbalance(norms)
-    if ratio is not None and ratio >= UNEVEN:
-        small = [facts.names[i] for i, norm in enumerate(norms) if 0 < norm <= max(norms) / UNEVEN]
-        found.append(
-            Notice(
-                text=f"norms differ {_times(ratio)}: in a plain sum or mean {', '.join(small[:4])}"
-                f"{' and others' if len(small) > 4 else ''} "
-                + ("will hardly be felt" if ratio >= DROWNED else "will count for little"),
-                do="size the merge by `--set scale=norm_match`, and try `--set balance=cap`, which "
-                "shrinks what is far above the others; or set `--weights`",
-            )
-        )
-    if shared := [group for group in facts.groups if len(group) > 1]:
-        who = ", ".join(facts.names[i] for i in max(shared, key=len)[:4])
-        more = " and others" if len(max(shared, key=len)) > 4 or len(shared) > 1 else ""
-        found.append(
-            Notice(
-                text=f"{who}{more} share their first A: products of sums (robustmerge, "
-                "factor_linear, factor_sum) come out far too large at their constants",
-                do="take another method, or size the merge by `--set scale=norm_match`",
-            )
-        )
-    if facts.unlike_ranks and not facts.strangers:
-        found.append(
-            Notice(
-                text="ranks differ: factor_linear, factor_sum and `space: factors` refuse them, "
-                "and copa pairs rank indices only among the adapters that have them",
-                do="any other method takes them as they are",
-            )
-        )
-    copies = [
-        (facts.names[i], facts.names[j])
-        for i, j in combinations(range(len(facts.names)), 2)
-        if (facts.cosines.get((i, j)) or 0.0) > 1 - 1e-6
-    ]
-    for one, other in copies:
-        found.append(
-            Notice(
-                text=f"{other} is {one} again, up to a factor: it counts twice",
-                do="leave one out, or halve their weights",
             )
         )
     return tuple(found)
@@ -283,7 +234,9 @@ def _signed(value: float) -> str:
     return "0.00" if abs(value) < 0.005 else f"{value:+.2f}"
 
 
-def _times(ratio: float) -> str:
+def times(ratio: float) -> str:
+    if ratio >= 1e7:
+        return f"{ratio:.1g} x"
     return f"{ratio:,.0f} x" if ratio >= 10 else f"{ratio:.1f} x"
 
 

@@ -52,6 +52,11 @@ def copa_of(stack: FactorStack, spectra: Sequence[Float64[Tensor, " _"]]) -> Cop
     return CopaOfLayer(tuple(S), tuple(with_S), tuple(without), change)
 
 
+def of_rows(S: Float64[Tensor, " r"]) -> Float64[Tensor, " k"]:
+    """Without the rows of A that are zero: S is 0/0 there, and 0 is only what the method takes."""
+    return S[S > 0]
+
+
 def _each(scales: Float64[Tensor, "n r"], ranks: Sequence[int]) -> list[Tensor]:
     """One row per adapter, without the padding."""
     return [row[:r] for row, r in zip(scales, ranks, strict=True)]

@@ -86,7 +86,7 @@ class MeasuredLayer:
     looked_at: int
     """Entries whose signs were compared."""
     sum_values: Float64[Tensor, " R"]
-    """Singular values of the plain sum; all zero where it vanishes."""
+    """Singular values of the plain sum without what is rounding; none where it vanishes."""
     copa: CopaOfLayer
     merges: tuple[MergeOfLayer | None, ...]
 
@@ -165,8 +165,9 @@ def _sum_values(own: Sequence[Svd], grams: _Grams) -> Tensor:
     if not len(S):
         return S
     values = values_of_product(S[:, None] * grams.output * S, grams.input)
-    # What cancels leaves rounding, which is no spectrum.
-    return values.where(values.norm() > ROUNDING * S.max(), torch.zeros_like(values))
+    # What cancels leaves rounding, which is no spectrum; nor do two that read the same add up to
+    # as many directions as they have together.
+    return values[values > ROUNDING * S.max()]
 
 
 def _conflict(stack: FactorStack, d_out: int, d_in: int, seed: int) -> tuple[Conflict, int]:

@@ -29,6 +29,8 @@ class Merge(ABC):
     source: Literal["folder", "method"]
     method: dict[str, Any] | None
     notices: tuple[Notice, ...]
+    energy_kept: float | None = None
+    """What is known beforehand of the share that the rank holds."""
 
     @abstractmethod
     def at(self, layer: LayerPlan, stack: FactorStack) -> Merged | None:
@@ -51,8 +53,10 @@ class FolderMerge(Merge):
         adapter: Adapter,
         method: dict[str, Any] | None,
         notices: Sequence[Notice],
+        energy_kept: float | None = None,
     ) -> None:
         self.name, self.method, self.notices = name, method, tuple(notices)
+        self.energy_kept = energy_kept
         self._adapter = adapter
 
     def at(self, layer: LayerPlan, stack: FactorStack) -> Merged | None:
@@ -164,7 +168,9 @@ def in_folders(
         said = _said(merged.path)
         method = said.get("method") if isinstance(said.get("method"), dict) else None
         strange = _strangers(merged, common, said, digests)
-        found.append(FolderMerge(merged.label, merged, method, strange))
+        kept = said.get("energy_kept")
+        known = isinstance(kept, float) and 0 <= kept <= 1
+        found.append(FolderMerge(merged.label, merged, method, strange, kept if known else None))
     return found
 
 

@@ -161,12 +161,13 @@ class AnalysedCopa(Part):
 
     density: float
     S_mean: tuple[float | None, ...]
-    """Per adapter, over layers and rank indices: 1 where pruning takes nothing."""
+    """Per adapter, over layers and rank indices: 1 where pruning takes nothing. Rows of zero in A,
+    which have no S, do not count."""
     S_min: tuple[float | None, ...]
     S_max: tuple[float | None, ...]
     multiples: tuple[tuple[float, ...], ...]
-    """Per adapter: mean over layers of singular value k of its pruned and scaled term over that of
-    its delta (the paper's figure 2b)."""
+    """Per adapter: singular value k of its pruned and scaled term over that of its delta, mean over
+    the layers that have one (the paper's figure 2b)."""
     multiples_without: tuple[tuple[float, ...], ...]
     """The same with S = 1."""
     change: float | None
@@ -207,7 +208,8 @@ class AnalysedMerge(Part):
     rank: int | None
     """The largest of a layer."""
     energy_kept: float | None
-    """Share of the method's answer that its rank holds; null for folders without a merge.json."""
+    """Share of the method's answer that its rank holds; of a folder what its merge.json says, null
+    without one."""
     norm: float | None
     norm_ratio: float | None
     """That over the mean norm of the adapters."""
@@ -244,7 +246,7 @@ class LayerAdapter(Part):
     """Null where all entries are the same."""
     B: LayerEntries | None
     S_mean: float | None
-    """Mean over rank indices of CoPA's coefficient."""
+    """Mean over rank indices of CoPA's coefficient; null where A is zero."""
     why_null: str | None
 
 
@@ -293,6 +295,7 @@ class AnalysedLayer(Part):
     """What S changes of CoPA's merge here."""
     merges: tuple[tuple[LayerTrace | None, ...] | None, ...]
     """For each merge, each adapter; null without a merge, or without the layer."""
+    why_null: str | None
 
 
 class Analysis(Part):

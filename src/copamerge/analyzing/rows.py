@@ -13,6 +13,7 @@ from copamerge.analysis.imbalance import imbalance
 from copamerge.analysis.overlap import overlap, shared
 from copamerge.analysis.relations import cosine
 from copamerge.analysis.spectrum import effective_rank, energy_at, stable_rank
+from copamerge.analyzing.copa import of_rows
 from copamerge.analyzing.layer import InputOfLayer, MeasuredLayer, MergeOfLayer
 from copamerge.analyzing.record import (
     AnalysedLayer,
@@ -28,6 +29,8 @@ LEADING = 16
 """Singular values and directions of each adapter in each layer that the record holds, at most."""
 
 ZERO = "its delta is zero in this layer"
+ALONE = "fewer than two deltas are other than zero in this layer"
+NO_SIGNS = "no entry of both is other than zero in this layer"
 SUM_ZERO = "the deltas cancel in this layer, or are all zero"
 
 
@@ -42,8 +45,9 @@ def layer_row(
     n = len(totals)
     adapters: list[LayerAdapter | None] = [None] * n
     for at, i in enumerate(layer.present):
-        S = layer.copa.S[at]
-        adapters[i] = _adapter(layer.inputs[at], float(S.mean()), totals[i])
+        S = of_rows(layer.copa.S[at])
+        S_mean = float(S.mean()) if len(S) else None
+        adapters[i] = _adapter(layer.inputs[at], S_mean, totals[i])
     energy = {r: energy_at(layer.sum_values, r) for r in ranks}
     vanishes = all(share is None for share in energy.values())
     change = layer.copa.change
@@ -61,10 +65,24 @@ def layer_row(
         energy=None if vanishes else {r: x for r, x in energy.items() if x is not None},
         copa_change=(change.apart / change.with_y) ** 0.5 if change.with_y > 0 else None,
         merges=tuple(_merge(layer, merge, n, within_degrees) for merge in layer.merges),
+        why_null=_why_null(layer, vanishes),
     )
 
 
-def _adapter(found: InputOfLayer, S_mean: float, total: float) -> LayerAdapter:
+def _why_null(layer: MeasuredLayer, vanishes: bool) -> str | None:
+    why = []
+    if sum(1 for x in layer.inputs if x.energy > 0) < 2:
+        why.append(ALONE)
+    elif not layer.conflict.several:
+        why.append("no entry of two deltas is other than zero")
+    if vanishes:
+        why.append(SUM_ZERO)
+    if not layer.copa.change.with_y > 0:
+        why.append("nothing is left of the deltas after pruning")
+    return "; ".join(why) or None
+
+
+def _adapter(found: InputOfLayer, S_mean: float | None, total: float) -> LayerAdapter:
     return LayerAdapter(
         norm=found.energy**0.5,
         share=found.energy / total if total > 0 else None,
@@ -94,6 +112,8 @@ def _entries(found: Entries | None) -> LayerEntries | None:
 def _pair(layer: MeasuredLayer, i: int, j: int) -> LayerPair:
     pair = layer.pairs[i, j]
     sizes = [layer.inputs[k].energy ** 0.5 for k in (i, j)]
+    signs = sign_conflict(layer.conflict, i, j)
+    why = None if signs is not None else NO_SIGNS
     cosines = pair.row_cosines
     return LayerPair(
         one=layer.present[i],
@@ -104,8 +124,8 @@ def _pair(layer: MeasuredLayer, i: int, j: int) -> LayerPair:
         output_overlap=overlap(pair.output),
         input_shared=shared(pair.input),
         output_shared=shared(pair.output),
-        sign_conflict=sign_conflict(layer.conflict, i, j),
-        why_null=None if min(sizes) > 0 else "one of the two deltas is zero in this layer",
+        sign_conflict=signs,
+        why_null=why if min(sizes) > 0 else "one of the two deltas is zero in this layer",
     )
 
 
@@ -115,12 +135,11 @@ def _merge(
     if merge is None:
         return None
     found: list[LayerTrace | None] = [None] * n
+    # Less than rounding is nothing: a cosine to it would be one of noise, of the largest input's.
+    largest = max(one.change.own for one in merge.seen)
+    norm = merge.energy**0.5 if merge.energy > ROUNDING**2 * largest else 0.0
     for i, one in zip(layer.present, merge.seen, strict=True):
-        # Less than rounding is nothing: a cosine to it would be one of noise.
-        norm = merge.energy**0.5
-        found[i] = _trace(
-            one, norm if norm > ROUNDING * one.change.own**0.5 else 0.0, within_degrees
-        )
+        found[i] = _trace(one, norm, within_degrees)
     return tuple(found)
 
 

@@ -10,9 +10,10 @@ import torch
 from copamerge._version import __version__
 from copamerge.analysis.image import ROUNDING
 from copamerge.analysis.imbalance import shares
-from copamerge.analyzing.answers import Facts, answers, notices
+from copamerge.analyzing.answers import Facts, answers
 from copamerge.analyzing.layer import MeasuredLayer, measured
 from copamerge.analyzing.merges import Merge, MethodMerge, by_methods, in_folders, opened
+from copamerge.analyzing.noticed import notices
 from copamerge.analyzing.record import (
     AnalysedAdapter,
     AnalysedMerge,
@@ -36,6 +37,7 @@ from copamerge.analyzing.whole import (
 from copamerge.core.adapter import Adapter
 from copamerge.core.lora import FactorStack
 from copamerge.core.places import places_of
+from copamerge.core.threads import one_thread
 from copamerge.errors import CopamergeError, PlanError, RecipeError
 from copamerge.labels import short_names, told_together
 from copamerge.merging import resolve_device
@@ -117,7 +119,9 @@ def _walk(
     progress: Progress | None,
 ) -> list[MeasuredLayer]:
     def work(layer: LayerPlan, stack: FactorStack) -> MeasuredLayer:
-        found = measured(stack, layer.present, [merge.at(layer, stack) for merge in merges])
+        made = [merge.at(layer, stack) for merge in merges]
+        with one_thread():
+            found = measured(stack, layer.present, made)
         # Small tensors between the large ones of a layer keep the heap from shrinking: copied now,
         # when those are gone, eight adapters of LLaVA-1.5-7B take half the memory.
         return deepcopy(found)
@@ -189,6 +193,7 @@ def _facts(
         norms=tuple(one.norm for one in adapters),
         cosines={(p.one, p.other): p.cosine for p in pairs},
         cosines_A={(p.one, p.other): p.cosine_A for p in pairs},
+        shared={(p.one, p.other): p.shared_layers for p in pairs},
         energy=everything.energy,
         rank_99=everything.rank_99,
         overlaps=_overlaps(pairs),
@@ -196,15 +201,12 @@ def _facts(
 
 
 def _overlaps(pairs: Sequence[Pair]) -> tuple[float, float, float, float] | None:
-    sides = [x for p in pairs for x in (p.input, p.output) if x.mean is None or x.chance is None]
-    if sides or not pairs:
+    """Of the pairs that have one: a zero adapter among many takes nothing from the rest."""
+    there = [x for p in pairs for x in (p.input.mean, p.input.chance) if x is not None]
+    more = [x for p in pairs for x in (p.output.mean, p.output.chance) if x is not None]
+    if not there:
         return None
-    return (
-        fmean(p.input.mean or 0.0 for p in pairs),
-        fmean(p.input.chance or 0.0 for p in pairs),
-        fmean(p.output.mean or 0.0 for p in pairs),
-        fmean(p.output.chance or 0.0 for p in pairs),
-    )
+    return fmean(there[::2]), fmean(there[1::2]), fmean(more[::2]), fmean(more[1::2])
 
 
 def _notices(common: Plan, adapters: Sequence[AnalysedAdapter], facts: Facts) -> tuple[Notice, ...]:
@@ -264,7 +266,7 @@ def _merge(
         method=merge.method,
         failed=failed,
         rank=max((x.rank for x in there), default=None),
-        energy_kept=sum(part for part, _ in kept) / whole if whole > 0 else None,
+        energy_kept=sum(part for part, _ in kept) / whole if whole > 0 else merge.energy_kept,
         norm=norm if there else None,
         norm_ratio=norm / fmean(moving) if there and moving else None,
         traces=tuple(trace(found, norm, within_degrees) for found in seen),

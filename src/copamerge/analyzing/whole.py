@@ -14,6 +14,7 @@ from copamerge.analysis.imbalance import imbalance
 from copamerge.analysis.overlap import overlap, shared
 from copamerge.analysis.relations import cosine
 from copamerge.analysis.spectrum import effective_rank, rank_for, stable_rank
+from copamerge.analyzing.copa import of_rows
 from copamerge.analyzing.layer import InputOfLayer, MeasuredLayer
 from copamerge.analyzing.record import (
     AnalysedAdapter,
@@ -29,7 +30,11 @@ from copamerge.methods.copa import Copa
 
 ZERO = "its delta is zero in every layer"
 PAIR_ZERO = "one of the two deltas is zero in every layer that both have"
+NEVER_BOTH = "in every layer that both have one of the two deltas is zero"
+NO_SIGNS = "no entry of both is other than zero"
 NO_SHARED = "they have no layer in common"
+ALONE = "fewer than two deltas are other than zero"
+NEVER_TWO = "no entry of two deltas is other than zero"
 SUM_ZERO = "the deltas cancel in every layer, or are all zero"
 
 
@@ -86,16 +91,21 @@ def _weighted(
 
 def _spectrum(spectra: Sequence[Tensor]) -> tuple[float, ...]:
     """Mean of sigma_k / sigma_1; a direction that a layer lacks counts as 0."""
-    return _mean_of([S / S[0] for S in spectra if len(S)])
+    rows = [S / S[0] for S in spectra if len(S)]
+    return tuple((_sum_of(rows) / max(len(rows), 1)).tolist())
 
 
-def _mean_of(rows: Sequence[Tensor]) -> tuple[float, ...]:
-    if not rows:
-        return ()
-    total = torch.zeros(max(map(len, rows)), dtype=torch.float64)
+def _multiples(rows: Sequence[Tensor]) -> tuple[float, ...]:
+    """Means over the layers that have direction k: elsewhere it has no multiple, not one of 0."""
+    counts = _sum_of([torch.ones_like(row) for row in rows])
+    return tuple((_sum_of(rows) / counts).tolist())
+
+
+def _sum_of(rows: Sequence[Tensor]) -> Tensor:
+    total = torch.zeros(max(map(len, rows), default=0), dtype=torch.float64)
     for row in rows:
         total[: len(row)] += row
-    return tuple((total / len(rows)).tolist())
+    return total
 
 
 def _parts(
@@ -161,8 +171,18 @@ def pair_facts(one: int, other: int, layers: Sequence[MeasuredLayer]) -> Pair:
         output=_overlap([(x.output, x.chance[1]) for x in found]),
         sign_conflict=opposite / signs if signs > 0 else None,
         norm_ratio=sizes[0] / sizes[1] if moving else None,
-        why_null=None if moving else PAIR_ZERO if both else NO_SHARED,
+        why_null=_why_null(both, moving, signs),
     )
+
+
+def _why_null(both: Sequence[_Both], moving: bool, signs: float) -> str | None:
+    if not both:
+        return NO_SHARED
+    if not moving:
+        return PAIR_ZERO
+    if not any(len(x.layer.pairs[x.i, x.j].input) for x in both):
+        return NEVER_BOTH
+    return None if signs > 0 else NO_SIGNS
 
 
 def _overlap(found: Sequence[tuple[Tensor, float]]) -> Overlap:
@@ -187,6 +207,7 @@ def together(
     kept = {
         r: sum(float(S[:r].square().sum()) for S in spectra) / energy for r in ranks if energy > 0
     }
+    alone = None if imbalance(norms) else ALONE
     return Together(
         norm_of_sum=energy**0.5,
         imbalance=imbalance(norms),
@@ -196,13 +217,17 @@ def together(
         entries_looked_at=sum(layer.looked_at for layer in layers),
         energy=kept or None,
         rank_99=rank_for(spectra, 0.99),
-        why_null=None if energy > 0 else SUM_ZERO,
+        why_null=alone or _never_two(layers) if energy > 0 else SUM_ZERO,
     )
+
+
+def _never_two(layers: Sequence[MeasuredLayer]) -> str | None:
+    return None if any(x.conflict.several for x in layers) else NEVER_TWO
 
 
 def ranks_to_look_at(layers: Sequence[MeasuredLayer]) -> tuple[int, ...]:
     """Ranks at which the sum of all adapters is looked at."""
-    most = max((len(layer.sum_values) for layer in layers), default=1)
+    most = max((len(layer.sum_values) for layer in layers), default=0) or 1
     return ranks_up_to(most, [found.rank for layer in layers for found in layer.inputs])
 
 
@@ -213,7 +238,7 @@ def ranks_up_to(most: int, own: Collection[int]) -> tuple[int, ...]:
 
 
 def copa_facts(n: int, layers: Sequence[MeasuredLayer]) -> AnalysedCopa:
-    S = [[layer.copa.S[at] for layer, at in of(layers, i)] for i in range(n)]
+    S = [[of_rows(layer.copa.S[at]) for layer, at in of(layers, i)] for i in range(n)]
     flat = [torch.cat(rows) if rows else torch.zeros(0) for rows in S]
     change = [layer.copa.change for layer in layers]
     plain = sum(x.with_y for x in change)
@@ -224,10 +249,10 @@ def copa_facts(n: int, layers: Sequence[MeasuredLayer]) -> AnalysedCopa:
         S_min=tuple(float(x.min()) if len(x) else None for x in flat),
         S_max=tuple(float(x.max()) if len(x) else None for x in flat),
         multiples=tuple(
-            _mean_of([layer.copa.multiples[at] for layer, at in of(layers, i)]) for i in range(n)
+            _multiples([layer.copa.multiples[at] for layer, at in of(layers, i)]) for i in range(n)
         ),
         multiples_without=tuple(
-            _mean_of([layer.copa.multiples_without[at] for layer, at in of(layers, i)])
+            _multiples([layer.copa.multiples_without[at] for layer, at in of(layers, i)])
             for i in range(n)
         ),
         change=(sum(x.apart for x in change) / plain) ** 0.5 if plain > 0 else None,

@@ -251,7 +251,7 @@ def _warnings(
             "name need not do the same there"
         )
     found += [
-        f"{side.adapter}: its delta is zero in every layer (lora_B never trained?)"
+        f"{side.adapter}: its delta is zero in every layer (lora_B never trained, or lora_alpha 0?)"
         for side in sides
         if side.delta_norm == 0.0
     ]

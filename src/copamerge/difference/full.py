@@ -2,6 +2,7 @@
 
 import torch
 
+from copamerge.analysis.apart import FAINT
 from copamerge.core.adapter import Adapter, SavedInfo
 from copamerge.difference.record import FullTensor
 from copamerge.merging.saved import BLOCK
@@ -27,10 +28,13 @@ def _full(one: Adapter, other: Adapter, name: str) -> FullTensor:
         found = "equal" if x.dtype == y.dtype and torch.equal(x, y) else "differs"
         return _record(a, b, a, found, None, "whole numbers have no distance")
     found, apart, first, second = "equal", 0.0, 0.0, 0.0
+    size = max(float(x.abs().max()), float(y.abs().max())) if len(x) else 0.0
+    # Squares of what only float64 can hold would be 0.
+    unit = size if 0 < size < FAINT else 1.0
     # A block at a time: such tensors can be whole embeddings.
     for start in range(0, len(x), BLOCK):
         block = slice(start, start + BLOCK)
-        u, v = x[block].double(), y[block].double()
+        u, v = x[block].double() / unit, y[block].double() / unit
         if not torch.equal(u, v):
             found = "differs"
         apart += float((u - v).square().sum())
