@@ -62,3 +62,12 @@ def test_layers_that_do_not_fit_are_still_measured(tmp_path):
 
     assert not found.fit and found.relations[0].shared_layers == 0
     assert all(one.delta_norm > 0 for one in found.adapters)
+
+
+def test_denormal_adapters_have_a_cosine_in_its_range(tmp_path):
+    tiny = {b_of(n): torch.full((d, 2), 1e-42) for n, (d, _) in LAYERS.items()}
+    paths = [make_adapter(tmp_path / x, extra=tiny, seed=i) for i, x in enumerate("ab")]
+
+    (pair,) = inspect_adapters(list(map(str, paths))).relations
+
+    assert pair.cosine is not None and -1 <= pair.cosine <= 1

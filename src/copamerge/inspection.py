@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
 from copamerge.analysis.image import ROUNDING
+from copamerge.analysis.relations import cosine
 from copamerge.analysis.spectrum import rank_for, values_of_product
 from copamerge.analyzing.answers import Facts, answers
 from copamerge.analyzing.noticed import notices
@@ -256,9 +257,9 @@ class _Sums:
             one=adapters[i].label,
             other=adapters[j].label,
             shared_layers=int(self.shared[i, j]),
-            cosine=float(self.inner[i, j]) / (one * other) ** 0.5 if usable else None,
+            cosine=cosine(float(self.inner[i, j]), one**0.5, other**0.5) if usable else None,
             cosine_A=_ratio(self.rows[i, j], self.count[i, j]) if usable else None,
-            norm_ratio=(one / other) ** 0.5 if usable else None,
+            norm_ratio=one**0.5 / other**0.5 if usable else None,
         )
 
 
