@@ -231,8 +231,9 @@ def merge_report(
         if part.delta_norm == 0.0:
             warnings.append(
                 f"{part.adapter}: its delta is zero in every layer (lora_B never trained, or "
-                "lora_alpha 0?); it adds nothing itself, but methods that average or normalise over adapters "
-                "(copa, robustmerge, means) still count it: leave it out or give it weight 0"
+                "lora_alpha 0?); it adds nothing itself, but methods that average or normalise "
+                "over adapters (copa, robustmerge, means) still count it: leave it out or give it "
+                "weight 0"
             )
         key = part.sha256[adapter.files[0].name]
         if key in seen:
