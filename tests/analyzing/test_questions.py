@@ -84,21 +84,41 @@ def test_starts_are_told_by_group():
     "norms, said",
     [
         ([1.0, 2.0, 1.0], "Nobody: norms differ by a factor of 2"),
-        ([1.0, 5.0, 1.0], "b, somewhat: 93%"),
+        ([1.0, 3.5, 1.0, 1.5], "b, somewhat: 74%"),
         ([1.0, 1.0, 9999.0], "c, by far: 100% of all energy; its norm 1e+04 is 9,999 x that of a"),
         ([0.0, 0.0, 0.0], "all deltas are zero"),
         ([0.0, 2.0, 0.0], "b alone"),
     ],
 )
 def test_who_dominates(norms, said):
-    assert said in answers(facts(norms=norms)).dominates
+    assert said in answers(facts(len(norms), norms=norms)).dominates
 
 
 def test_ten_thousand_times_is_warned_of_with_the_remedy():
     (warned,) = notices(facts(norms=[1.0, 1.0, 10_000.0]))
 
     assert "10,000 x" in warned.text and "a, b" in warned.text
-    assert "norm_match" in warned.do and "balance=cap" in warned.do
+    assert "norm_match" in warned.do and "try `--set balance=cap`" in warned.do
+
+
+def test_a_cap_that_would_do_nothing_is_not_advised():
+    uneven = facts(2, norms=[1.0, 11.0])  # the larger of two is never above median + 3 deviations
+
+    (warned,) = notices(uneven)
+    assert "try `--set balance=equal`" in warned.do
+    assert advice(uneven)[-1].command == "--set balance=equal"
+
+
+def test_what_a_merge_needs_to_be_told_is_said():
+    found = answers(facts(needs=("--modules-to-save mean",)))
+
+    assert "add --modules-to-save mean" in found.fit and found.needs
+
+
+def test_bases_of_unlike_names_are_named():
+    found = answers(facts(base="org/a", bases=("org/a", "org/b", "org/a")))
+
+    assert "bases that differ by name (org/a, org/b)" in found.fit
 
 
 def test_what_is_lost_is_said_around_the_adapters_rank():

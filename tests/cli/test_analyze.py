@@ -158,3 +158,29 @@ def test_a_name_cannot_steer_the_terminal(copamerge_cli, tmp_path, monkeypatch):
     for command in ("inspect", "analyze"):
         ran = copamerge_cli(command, name)
         assert "\x1b" not in ran.out + ran.err
+
+
+def test_an_output_inside_an_input_is_refused(copamerge_cli, pair):
+    before = tree(pair[0])
+
+    ran = copamerge_cli("analyze", *pair, "-o", pair[0] / "analysis", "--no-figures")
+
+    assert ran.code == 2 and "lies in the input" in ran.err and tree(pair[0]) == before
+
+
+def test_full_tensors_are_said_with_the_options_that_a_merge_needs(copamerge_cli, tmp_path):
+    paths = [
+        make_adapter(
+            tmp_path / x,
+            seed=i,
+            extra={"base_model.model.score.weight": torch.ones(2 + k, 8)},
+            modules_to_save=["score"],
+        )
+        for i, (x, k) in enumerate((("a", 0), ("b", 0), ("c", 1)))
+    ]
+
+    same = copamerge_cli("analyze", *paths[:2], "--methods", "none")
+    other = copamerge_cli("analyze", *paths, "--methods", "none")
+
+    assert "add --modules-to-save mean." in " ".join(same.out.split())
+    assert "add --modules-to-save drop." in " ".join(other.out.split())

@@ -1,5 +1,6 @@
 """`copamerge report` on an analysis: its page anew, from the record alone."""
 
+import json
 import shutil
 
 import pytest
@@ -67,3 +68,28 @@ def test_two_analyses_are_refused(copamerge_cli, made, tmp_path):
     ran = copamerge_cli("report", made, tmp_path / "again", "-o", tmp_path / "report.html")
 
     assert ran.code == 2 and "a report is on one analysis" in ran.err
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda x: x.update(adapters=[]),
+        lambda x: x["adapters"].pop(),
+        lambda x: x["layers"][0].update(adapters=[]),
+        lambda x: x["layers"][0]["merges"][0].pop(),
+        lambda x: x["layers"][0]["pairs"][0].update(cosine_A=float("nan")),
+        lambda x: x["layers"][0]["pairs"][0].update(other=7),
+        lambda x: x["adapters"][0].update(norm=float("inf")),
+        lambda x: x.update(layers=[]),
+    ],
+)
+def test_a_record_that_was_changed_by_hand_is_a_sentence(copamerge_cli, made, tmp_path, damage):
+    content = json.loads((made / "analysis.json").read_text())
+    damage(content)
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / "analysis.json").write_text(json.dumps(content))
+
+    ran = copamerge_cli("report", tmp_path / "x", "-o", tmp_path / "r.html", "--no-figures")
+
+    assert ran.code == 2 and "analyze again" in ran.err and "Traceback" not in ran.err
+    assert not (tmp_path / "r.html").exists()

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from statistics import median
 
 from copamerge.analysis.imbalance import imbalance, shares
 from copamerge.analysis.initialisation import APART, SHARED
@@ -38,6 +39,10 @@ class Facts:
     energy: Mapping[int, float] | None
     """Rank -> share of the plain sum's energy."""
     rank_99: int | None
+    bases: tuple[str | None, ...] = ()
+    """As each adapter names it."""
+    needs: tuple[str, ...] = ()
+    """Options without which a merge would not start: what to do with full tensors."""
     overlaps: tuple[float, float, float, float] | None = None
     """Mean overlap of inputs, by chance, of outputs, by chance; None where it was not measured."""
 
@@ -51,6 +56,15 @@ class Facts:
     def imbalance(self) -> float | None:
         """Of norms that say something: the largest over the smallest."""
         return None if self.strangers else imbalance([x or 0.0 for x in self.norms])
+
+    @property
+    def capped(self) -> bool:
+        """Whether `balance=cap` would shrink any: one is above median + 3 median deviations."""
+        there = [x for x in self.norms if x]
+        if not there:
+            return False
+        middle = median(there)
+        return max(there) > middle + 3 * median(abs(x - middle) for x in there)
 
     @property
     def groups(self) -> list[list[int]]:
@@ -74,6 +88,7 @@ def answers(facts: Facts) -> Answers:
         dominates=_dominates(facts),
         lost=_lost(facts),
         methods=advice(facts),
+        needs=facts.needs,
     )
 
 
@@ -82,18 +97,27 @@ def _fit(facts: Facts) -> str:
     if facts.problems:
         count = len(facts.problems)
         return f"No, not as they are: {count} problem{'s' * (count > 1)} below."
+    if facts.strangers and n > 1:
+        return "No: no two of them have a layer in common, so there is nothing to merge."
     layers = sorted(set(facts.layers))
     ranks = sorted({rank for ranks in facts.ranks for rank in ranks})
     shown = f"{layers[0]} layers" if len(layers) == 1 else f"{layers[0]} to {layers[-1]} layers"
+    named = list(dict.fromkeys(base for base in facts.bases if base))
     of = f" of {facts.base}" if facts.base else ", the base not named"
+    if len(named) > 1:
+        of = f" of bases that differ by name ({', '.join(named)})"
     who = "One adapter" if n == 1 else f"Yes: {n} adapters"
     each = " each" if n > 1 and len(layers) == 1 else ""
-    return f"{who}{of}, {shown}{each}, rank {', '.join(map(str, ranks))}."
+    said = f"{who}{of}, {shown}{each}, rank {', '.join(map(str, ranks))}."
+    if facts.needs:
+        said += f" They have full tensors beside the factors, so add {' '.join(facts.needs)}."
+    return said
 
 
 def _related(facts: Facts) -> str:
     if len(facts.names) < 2:
-        return "There is one adapter only."
+        one = "only one of them could be read" if facts.problems else "there is one adapter only"
+        return f"{one.capitalize()}."
     found = {pair: x for pair, x in facts.cosines.items() if x is not None}
     if not found:
         return "Cannot be told: no two of them are other than zero in a layer that both have."
@@ -153,9 +177,9 @@ def _dominates(facts: Facts) -> str:
     ratio = imbalance(norms) or 1.0
     share = parts[top] or 0.0
     if ratio < UNEVEN:
-        return f"Nobody: norms differ by a factor of {ratio:.2g} at most."
+        return f"Nobody: norms differ by a factor of {ratio:.2f} at most."
     least = min((i for i in range(len(norms)) if norms[i] > 0), key=lambda i: norms[i])
-    how = "by far" if ratio >= DROWNED else "somewhat"
+    how = "by far" if ratio >= DROWNED or share >= 0.9 else "somewhat"
     return (
         f"{facts.names[top]}, {how}: {share:.0%} of all energy; its norm {norms[top]:.3g} is "
         f"{times(ratio)} that of {facts.names[least]}."
@@ -169,7 +193,7 @@ def _lost(facts: Facts) -> str:
     most = max(facts.energy)
     own = max(rank for ranks in facts.ranks for rank in ranks)
     if len(facts.names) == 1:
-        return f"Nothing at rank {most}; 99 % of the energy needs rank {facts.rank_99}."
+        return f"Rank {most} holds all of it, rank {facts.rank_99} 99 % of the energy."
     shown = sorted({r for r in (own // 2, own, 2 * own, 4 * own) if r in facts.energy and r < most})
     said = ", ".join(f"{r} keeps {_most(facts.energy[r])}" for r in shown)
     return (
@@ -183,7 +207,7 @@ def _lost(facts: Facts) -> str:
 def advice(facts: Facts) -> tuple[Advice, ...]:
     """The rows of docs/choose.md that hold for these adapters, the one to begin with first."""
     n = len(facts.names)
-    if n < 2 or facts.problems:
+    if n < 2 or facts.problems or facts.strangers:
         return ()
     found = []
     if n < MANY:
@@ -222,9 +246,11 @@ def advice(facts: Facts) -> tuple[Advice, ...]:
     if ratio is not None and ratio >= UNEVEN:
         found.append(
             Advice(
-                command="--set balance=cap",
+                command=f"--set balance={'cap' if facts.capped else 'equal'}",
                 situation=f"norms that differ {times(ratio)}",
-                why="with any of these: no adapter far above the others; compare with and without",
+                why="with any of these: "
+                + ("no adapter far above the others" if facts.capped else "all of one norm")
+                + "; compare with and without",
             )
         )
     return tuple(found)

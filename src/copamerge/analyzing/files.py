@@ -37,8 +37,11 @@ def read_analysis(folder: Path) -> Analysis:
         raise CopamergeError(
             f"{folder}: no {RECORD}; give a folder that `copamerge analyze -o` wrote"
         ) from None
-    except (OSError, ValueError) as error:
-        raise CopamergeError(f"{path}: cannot be read ({error}); analyze again") from None
+    except OSError as error:
+        raise CopamergeError(f"{path}: cannot be read ({error.strerror})") from None
+    except (ValueError, RecursionError) as error:
+        said = str(error)[:100]
+        raise CopamergeError(f"{path}: cannot be read ({said}); analyze again") from None
     version = content.get("format") if isinstance(content, dict) else None
     if version != FORMAT:
         raise CopamergeError(
@@ -46,11 +49,33 @@ def read_analysis(folder: Path) -> Analysis:
         )
     try:
         # As JSON: keys of numbers are texts there.
-        return Analysis.model_validate_json(json.dumps(content))
+        found = Analysis.model_validate_json(json.dumps(content))
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
         raise CopamergeError(f"{path}: {place}: {first['msg']}; analyze again") from None
+    if problem := _misfit(found):
+        raise CopamergeError(f"{path}: {problem}; it was changed by hand, analyze again")
+    return found
+
+
+def _misfit(found: Analysis) -> str | None:
+    """What the types do not say: that everything is there for each adapter and merge."""
+    n, merges = len(found.adapters), len(found.merges)
+    if not n or not found.layers:
+        return "no adapters or no layers"
+    places = {(pair.one, pair.other) for pair in found.pairs}
+    if len(found.copa.S_mean) != n or any(not 0 <= i < j < n for i, j in places):
+        return f"not all of it is about {n} adapters"
+    for merge in found.merges:
+        if merge.traces and {len(merge.traces), len(merge.by_direction)} != {n}:
+            return f"merge {merge.name!r} is not of {n} adapters"
+    for layer in found.layers:
+        rows = [layer.adapters, *(row for row in layer.merges if row is not None)]
+        strange = any((pair.one, pair.other) not in places for pair in layer.pairs)
+        if len(layer.merges) != merges or any(len(row) != n for row in rows) or strange:
+            return f"layer {layer.layer!r} is not of {n} adapters and {merges} merges"
+    return None
 
 
 def tables(found: Analysis) -> dict[str, str]:

@@ -28,8 +28,14 @@ def notices(facts: Facts) -> tuple[Notice, ...]:
                 text=f"norms differ {times(ratio)}: in a plain sum or mean {', '.join(small[:4])}"
                 f"{' and others' if len(small) > 4 else ''} "
                 + ("will hardly be felt" if ratio >= DROWNED else "will count for little"),
-                do="size the merge by `--set scale=norm_match`, and try `--set balance=cap`, which "
-                "shrinks what is far above the others; or set `--weights`",
+                do="size the merge by `--set scale=norm_match`; for the small ones to be felt, try "
+                + (
+                    "`--set balance=cap`, which shrinks what is far above the others"
+                    if facts.capped
+                    else "`--set balance=equal`, which gives all one norm (a cap finds nothing far "
+                    "above the others here)"
+                )
+                + ", or `--weights`",
             )
         )
     if shared := [group for group in facts.groups if len(group) > 1]:

@@ -45,6 +45,8 @@ class Answers(Part):
     """What will be lost at rank r?"""
     methods: tuple[Advice, ...]
     """Which method fits? The first is the one to begin with."""
+    needs: tuple[str, ...] = ()
+    """Options without which a merge would not start: what to do with full tensors."""
 
 
 class Distribution(Part):

@@ -8,24 +8,20 @@ from statistics import fmean
 import torch
 
 from copamerge._version import __version__
-from copamerge.analysis.image import ROUNDING
 from copamerge.analysis.imbalance import shares
 from copamerge.analyzing.answers import Facts, answers
 from copamerge.analyzing.layer import MeasuredLayer, measured
+from copamerge.analyzing.merged import merge_facts
 from copamerge.analyzing.merges import Merge, MethodMerge, by_methods, in_folders, opened
 from copamerge.analyzing.noticed import notices
 from copamerge.analyzing.record import (
     AnalysedAdapter,
-    AnalysedMerge,
     Analysis,
-    DirectionSummary,
     Notice,
     Pair,
-    Quartiles,
     Together,
 )
-from copamerge.analyzing.rows import angles, layer_row
-from copamerge.analyzing.traces import Seen, trace
+from copamerge.analyzing.rows import layer_row
 from copamerge.analyzing.whole import (
     adapter_facts,
     copa_facts,
@@ -160,13 +156,14 @@ def _put_together(
         together=all_of_them,
         copa=copa_facts(n, layers),
         merges=tuple(
-            _merge(k, merge, n, layers, norms, within_degrees) for k, merge in enumerate(merges)
+            merge_facts(k, merge, n, layers, norms, within_degrees)
+            for k, merge in enumerate(merges)
         ),
         layers=tuple(
             layer_row(by_name[name], place, energies, ranks, within_degrees)
             for name, place in places.items()
         ),
-        notices=_notices(common, adapters, facts),
+        notices=_notices(common, adapters, facts, layers),
         answers=answers(facts),
         within_degrees=within_degrees,
         recipe=recipe.model_dump(mode="json", exclude={"method"}),
@@ -190,6 +187,8 @@ def _facts(
         layers=tuple(one.layers for one in adapters),
         ranks=tuple(one.ranks for one in adapters),
         base=common.base_model,
+        bases=tuple(one.base_model for one in adapters),
+        needs=_needs(common),
         norms=tuple(one.norm for one in adapters),
         cosines={(p.one, p.other): p.cosine for p in pairs},
         cosines_A={(p.one, p.other): p.cosine_A for p in pairs},
@@ -197,6 +196,23 @@ def _facts(
         energy=everything.energy,
         rank_99=everything.rank_99,
         overlaps=_overlaps(pairs),
+    )
+
+
+def _needs(common: Plan) -> tuple[str, ...]:
+    """What a merge of them has to be told beside the method."""
+    if len(common.adapters) < 2:
+        return ()
+    shapes: dict[str, dict[str, set[tuple[int, ...]]]] = {}
+    for one in common.adapters:
+        for saved in one.saved.values():
+            shapes.setdefault(saved.role, {}).setdefault(saved.name, set()).add(saved.shape)
+    options = {"module": "--modules-to-save", "bias": "--bias"}
+    return tuple(
+        # Heads of other shapes have no mean.
+        f"{option} {'mean' if all(len(x) == 1 for x in shapes[role].values()) else 'drop'}"
+        for role, option in options.items()
+        if role in shapes
     )
 
 
@@ -209,11 +225,23 @@ def _overlaps(pairs: Sequence[Pair]) -> tuple[float, float, float, float] | None
     return fmean(there[::2]), fmean(there[1::2]), fmean(more[::2]), fmean(more[1::2])
 
 
-def _notices(common: Plan, adapters: Sequence[AnalysedAdapter], facts: Facts) -> tuple[Notice, ...]:
+def _notices(
+    common: Plan,
+    adapters: Sequence[AnalysedAdapter],
+    facts: Facts,
+    layers: Sequence[MeasuredLayer],
+) -> tuple[Notice, ...]:
     warnings = [text for text in common.warnings if not _of_results(text)]
     labels = [adapter.label for adapter in common.adapters]
     found = [Notice(text=text) for text in told_together(warnings, labels)]
     found += notices(facts)
+    for i, name in enumerate(facts.names):
+        mine = [layer.inputs[at].energy for layer, at in of(layers, i)]
+        idle = sum(1 for energy in mine if energy == 0)
+        if 0 < idle < len(mine):
+            found.append(
+                Notice(text=f"{name}: its delta is zero in {idle} of its {len(mine)} layers")
+            )
     counts = {
         name: len(one.not_measured)
         for name, one in zip(facts.names, adapters, strict=True)
@@ -235,60 +263,3 @@ def _notices(common: Plan, adapters: Sequence[AnalysedAdapter], facts: Facts) ->
 def _of_results(text: str) -> bool:
     """Whether a plan's warning is about what would be written, not about the adapters."""
     return "full tensors left out" in text or text.startswith("task_type")
-
-
-# --- merges --------------------------------------------------------------------------------------
-
-
-def _merge(
-    k: int,
-    merge: Merge,
-    n: int,
-    layers: Sequence[MeasuredLayer],
-    norms: Sequence[float],
-    within_degrees: float,
-) -> AnalysedMerge:
-    failed = merge.failed
-    there = [] if failed else [x for layer in layers if (x := layer.merges[k]) is not None]
-    energy = sum(x.energy for x in there)
-    # Less than rounding is nothing: a cosine to it would be one of noise.
-    norm = energy**0.5 if energy**0.5 > ROUNDING * max(norms) else 0.0
-    moving = [x for x in norms if x > 0]
-    seen = [
-        [x.seen[at] for layer, at in of(layers, i) if (x := layer.merges[k]) is not None]
-        for i in range(n if there else 0)
-    ]
-    kept = [(x.energy, x.kept) for x in there if x.kept]
-    whole = sum(part / share for part, share in kept)
-    return AnalysedMerge(
-        name=merge.name,
-        source=merge.source,
-        method=merge.method,
-        failed=failed,
-        rank=max((x.rank for x in there), default=None),
-        energy_kept=sum(part for part, _ in kept) / whole if whole > 0 else merge.energy_kept,
-        norm=norm if there else None,
-        norm_ratio=norm / fmean(moving) if there and moving else None,
-        traces=tuple(trace(found, norm, within_degrees) for found in seen),
-        by_direction=tuple(_by_direction(found) for found in seen),
-        notices=merge.notices,
-    )
-
-
-def _by_direction(found: Sequence[Seen]) -> tuple[DirectionSummary, ...]:
-    turned = [(angles(x.directions), x.directions.gain.tolist()) for x in found]
-    summaries = []
-    for k in range(max((len(a) for a, _ in turned), default=0)):
-        there = [(a[k], g[k]) for a, g in turned if len(a) > k]
-        summaries.append(
-            DirectionSummary(
-                angle=_quartiles([a for a, _ in there]), gain=_quartiles([g for _, g in there])
-            )
-        )
-    return tuple(summaries)
-
-
-def _quartiles(values: Sequence[float]) -> Quartiles:
-    points = torch.tensor([0.25, 0.5, 0.75], dtype=torch.float64)
-    low, middle, high = torch.tensor(values, dtype=torch.float64).quantile(points).tolist()
-    return Quartiles(low=low, median=middle, high=high)

@@ -27,6 +27,11 @@ amounts to. A, B: how entries are distributed in most layers. S: CoPA's mean coe
 """
 
 
+MERGES = """norm ratio: over the adapters' mean. kept in directions: share of an adapter's energy in
+singular directions that the merge sends about where the adapter does; gain: how strongly, 1 as in
+the adapter. interference: relative change of its delta where it reads, fitted: at its best size."""
+
+
 def show_answers(found: "Answers") -> None:
     """Do these fit, how related are they, who dominates, what is lost, which method fits?"""
     for field, title in QUESTIONS:
@@ -48,7 +53,8 @@ def _say(title: str, text: str) -> None:
 def show_notices(found: "tuple[Notice, ...]", who: str = "") -> None:
     for notice in found:
         remedy = f" -> {notice.do}" if notice.do else ""
-        typer.echo(plain(f"warning: {who}{notice.text}{remedy}"), err=True)
+        twice = notice.text.startswith(who.strip(" :")) and who
+        typer.echo(plain(f"warning: {'' if twice else who}{notice.text}{remedy}"), err=True)
 
 
 def show_analysis(found: "Analysis") -> None:
@@ -90,8 +96,8 @@ def _mostly(factor: "Distribution") -> str:
 def _show_merges(found: "Analysis") -> None:
     table = grid(
         "merge",
-        *("rank", "energy\nkept", "norm", "cosine\nmean", "\nmin", "directions\nmean", "\nmin"),
-        *("gain\nmean", "interference\nmean", "\nfitted"),
+        *("rank", "energy\nkept", "norm\nratio", "cosine\nmean", "\nmin"),
+        *("kept in\ndirections", "\nmin", "gain\nmean", "interference\nmean", "\nfitted"),
     )
     for name, merge in zip(short_names([m.name for m in found.merges]), found.merges, strict=True):
         if merge.failed is not None:
@@ -113,6 +119,7 @@ def _show_merges(found: "Analysis") -> None:
         )
     if table.row_count:
         show(table)
+        typer.echo(MERGES)
     for merge in found.merges:
         if merge.failed is not None:
             typer.echo(plain(f"{merge.name}: no merge: {merge.failed}"))

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from copamerge.cli._names import plain
 from copamerge.labels import short_names
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def show_report(report: "MergeReport", out: Path) -> None:
     table = Table(box=None, pad_edge=False)
     for title in ("adapter", "weight", "layers", "rank", "norm", "cosine to the merge"):
         table.add_column(title, justify="left" if title == "adapter" else "right")
-    names = short_names([part.adapter for part in report.inputs])
+    names = [plain(name) for name in short_names([part.adapter for part in report.inputs])]
     for i, part in enumerate(report.inputs):
         table.add_row(
             names[i],
@@ -98,8 +99,8 @@ def show_report(report: "MergeReport", out: Path) -> None:
         )
     size = sum(file.stat().st_size for file in out.iterdir())
     console.print(
-        f"wrote {out}, read back and compared ({shown_bytes(size)}, {report.run.seconds:.1f} s, "
-        f"peak memory {report.run.peak_memory_mb:.0f} MB)"
+        f"wrote {plain(str(out))}, read back and compared ({shown_bytes(size)}, "
+        f"{report.run.seconds:.1f} s, peak memory {report.run.peak_memory_mb:.0f} MB)"
     )
 
 

@@ -106,6 +106,7 @@ def analyze(
 
         with collected(problems):
             check_analysis_place(out, overwrite=overwrite)
+        problems += _inside(out, [*adapters, *(merged or ())])
     # Full tensors are not measured, so no policy for them is asked for.
     policies = {"modules_to_save": "drop", "bias": "drop"}
     recipe = recipe_of(adapters, weights, alpha, given | policies, problems)
@@ -138,6 +139,16 @@ def analyze(
         show_notices(merge.notices, f"{merge.name}: ")
     if page is not None and not quiet and not as_json:
         typer.echo(f"wrote {plain(str(out))}: open {plain(str(page))}")
+
+
+def _inside(out: Path, inputs: list[str]) -> list[str]:
+    """An output that lies in an input would be mistaken for a part of it."""
+    target = out.resolve()
+    return [
+        f"{out}: lies in the input {name}; choose another output"
+        for name in inputs
+        if Path(name).is_dir() and Path(name).resolve() in (target, *target.parents)
+    ]
 
 
 def _written(found: "Analysis", out: Path, figures: bool, overwrite: bool) -> Path:

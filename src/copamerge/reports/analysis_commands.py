@@ -12,7 +12,7 @@ def merge_command(record: Analysis, advice: Advice) -> str | None:
     if "-m " not in f"{advice.command} ":
         return None
     words = _common(record.recipe, merging=True)
-    options = " ".join([advice.command, *([join(words)] if words else [])])
+    options = " ".join([advice.command, *record.answers.needs, *([join(words)] if words else [])])
     # The method first: adapters may be long, and a line is seen from its start.
     return f"copamerge merge {options} -o merged {_adapters(record)}"
 
@@ -44,10 +44,10 @@ def _common(recipe: dict[str, Any], *, merging: bool) -> list[str]:
     if any(weight != 1 for weight in weights) and all(
         isinstance(weight, int | float) for weight in weights
     ):
-        words += ["--weights", *(f"{weight:g}" for weight in weights)]
+        words += ["--weights", *map(str, weights)]
     alphas = [one["alpha"] for one in adapters if one.get("alpha") is not None]
     if alphas:
-        words += ["--alpha", f"{alphas[0]:g}"]
+        words += ["--alpha", str(alphas[0])]
     for option, usual in (("rank", "full"), ("missing", "zero"), ("seed", 0)):
         if recipe.get(option, usual) != usual:
             words += [f"--{option}", str(recipe[option])]

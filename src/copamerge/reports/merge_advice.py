@@ -64,13 +64,15 @@ def _rank(merge: Merge) -> list[Warned]:
     kept, worst = report.energy_kept, report.energy_kept_worst
     if kept is None or worst is None or worst >= CUT:
         return []
+    # A dense answer is cut at the sum of the adapters' ranks: `full` is not all of it.
+    larger = 2 * report.rank if report.recipe.get("rank") == "full" else "full"
     return [
         Warned(
             f"Rank {report.rank} keeps {100 * kept:.1f} % of the method's answer, and "
             f"{100 * worst:.1f} % in the "
             f"worst layer ({report.worst_layer}).",
             "take a larger rank if what loads the adapter allows it:",
-            f"copamerge merge -c {quote(str(merge.path / RECORD))} --rank full -o again",
+            f"copamerge merge -c {quote(str(merge.path / RECORD))} --rank {larger} -o again",
         )
     ]
 

@@ -93,7 +93,7 @@ def _files(merge: Merge) -> str:
 
 def _weight(weight: Any) -> str:
     if isinstance(weight, int | float):
-        return number_cell(weight, f"{weight:g}")
+        return number_cell(weight, str(weight) if isinstance(weight, int) else f"{weight:g}")
     return word_cell(json.dumps(weight))
 
 

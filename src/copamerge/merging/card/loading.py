@@ -101,6 +101,8 @@ def _vllm(written: Written, base: str) -> list[str]:
         return ["vLLM does not load adapters with full modules or biases such as this one."]
     if not written.linear:
         return ["vLLM does not load adapters of embeddings or convolutions such as this one."]
+    if not written.base and written.task_type is None:
+        return []  # nothing says that it generates text: it may be of a diffusion model
     if written.task_type not in (None, "CAUSAL_LM"):
         return ["vLLM serves adapters of models that generate text; this one is of another kind."]
     cap = server_cap(written.rank)
