@@ -21,7 +21,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from merge_speed import LAYERS, PAGE, SHAPES, folders, make_data
+from merge_speed import LAYERS, SHAPES, folders, make_data
+from page import put
 
 OUT = Path(__file__).parent / "data" / "analysis"
 ENTRIES = LAYERS * sum(d_out * d_in for d_out, d_in in SHAPES.values()) / 4096**2
@@ -162,11 +163,7 @@ def main() -> None:
     shutil.rmtree(OUT, ignore_errors=True)
     print(result)
     if asked.write:
-        before, _, rest = PAGE.read_text().partition("<!-- analyze_speed: start -->")
-        after = rest.partition("<!-- analyze_speed: end -->")[2]
-        PAGE.write_text(
-            f"{before}<!-- analyze_speed: start -->\n{result}\n<!-- analyze_speed: end -->{after}"
-        )
+        put("analyze_speed", result)
 
 
 if __name__ == "__main__":

@@ -22,10 +22,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from page import put
+
 HERE = Path(__file__).parent
 DATA = HERE / "data" / "llava-1.5-7b"
 OUT = HERE / "data" / "out"
-PAGE = HERE.parent / "docs" / "benchmarks.md"
 N, LAYERS, RANK = 8, 32, 16
 SHAPES = {
     "self_attn.q_proj": (4096, 4096),
@@ -314,11 +315,7 @@ def main() -> None:
     )
     print(result)
     if asked.write:
-        before, _, rest = PAGE.read_text().partition("<!-- merge_speed: start -->")
-        after = rest.partition("<!-- merge_speed: end -->")[2]
-        PAGE.write_text(
-            f"{before}<!-- merge_speed: start -->\n{result}\n<!-- merge_speed: end -->{after}"
-        )
+        put("merge_speed", result)
 
 
 if __name__ == "__main__":

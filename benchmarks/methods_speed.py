@@ -17,7 +17,8 @@ import subprocess
 import sys
 import time
 
-from merge_speed import LAYERS, OUT, PAGE, RANK, SHAPES, N, folders, make_data
+from merge_speed import LAYERS, OUT, RANK, SHAPES, N, folders, make_data
+from page import put
 
 Q_PROJ = "layers.0.self_attn.q_proj"
 ENTRIES = LAYERS * sum(d_out * d_in for d_out, d_in in SHAPES.values())
@@ -123,10 +124,7 @@ def main() -> None:
     shutil.rmtree(OUT, ignore_errors=True)
     if asked.write:
         lines += ["", f"{os.cpu_count()} cores, one run each, start-up left out."]
-        before, _, rest = PAGE.read_text().partition("<!-- methods_speed: start -->")
-        after = rest.partition("<!-- methods_speed: end -->")[2]
-        start, end = "<!-- methods_speed: start -->\n", "\n<!-- methods_speed: end -->"
-        PAGE.write_text(f"{before}{start}{chr(10).join(lines)}{end}{after}")
+        put("methods_speed", "\n".join(lines))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ def short_names(names: Sequence[str]) -> list[str]:
 
 
 FEW = 3
+"""Names in front of `and 5 others`."""
 
 
 def told_together(texts: Sequence[str], labels: Sequence[str]) -> list[str]:

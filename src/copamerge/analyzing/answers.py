@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import median
+from typing import NamedTuple
 
 from copamerge.analysis.imbalance import imbalance, shares
 from copamerge.analysis.initialisation import APART, SHARED
@@ -16,6 +17,15 @@ UNEVEN = 3.0
 DROWNED = 10.0
 MANY = 4
 """Adapters from which the rules for many hold."""
+
+
+class Overlaps(NamedTuple):
+    """Mean overlap of what two adapters read and of what they write, each beside chance."""
+
+    read: float
+    read_chance: float
+    write: float
+    write_chance: float
 
 
 @dataclass(frozen=True)
@@ -43,8 +53,8 @@ class Facts:
     """As each adapter names it."""
     needs: tuple[str, ...] = ()
     """Options without which a merge would not start: what to do with full tensors."""
-    overlaps: tuple[float, float, float, float] | None = None
-    """Mean overlap of inputs, by chance, of outputs, by chance; None where it was not measured."""
+    overlaps: Overlaps | None = None
+    """None where they were not measured."""
 
     @property
     def strangers(self) -> bool:
@@ -174,7 +184,7 @@ def _dominates(facts: Facts) -> str:
     top = max(range(len(norms)), key=lambda i: norms[i])
     if sum(1 for x in norms if x) == 1:
         return f"{facts.names[top]} alone: the others are zero."
-    ratio = imbalance(norms) or 1.0
+    ratio = facts.imbalance or 1.0
     share = parts[top] or 0.0
     if ratio < UNEVEN:
         return f"Nobody: norms differ by a factor of {ratio:.2f} at most."

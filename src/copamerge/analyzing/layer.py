@@ -92,7 +92,7 @@ class MeasuredLayer:
 
 
 def measured(
-    stack: FactorStack, present: Sequence[int], merged: Sequence[Merged | None], seed: int = 0
+    stack: FactorStack, present: Sequence[int], merged: Sequence[Merged | None]
 ) -> MeasuredLayer:
     """Measure the adapters of one layer and what merges make of them.
 
@@ -106,17 +106,14 @@ def measured(
         for svd, r, (A, B), scaling in zip(own, stack.ranks, factors, stack.scalings, strict=True)
     )
     grams = _grams(own)
-    counted, looked_at = _conflict(stack, d_out, d_in, seed)
+    counted, looked_at = _conflict(stack, d_out, d_in)
     return MeasuredLayer(
         layer=stack.layer,
         d_out=d_out,
         d_in=d_in,
         present=tuple(present),
         inputs=inputs,
-        pairs={
-            (i, j): _pair(stack, own, grams, i, j, d_out, d_in)
-            for i, j in combinations(range(stack.n), 2)
-        },
+        pairs={(i, j): _pair(stack, own, grams, i, j) for i, j in combinations(range(stack.n), 2)},
         conflict=counted,
         looked_at=looked_at,
         sum_values=_sum_values(own, grams),
@@ -144,13 +141,12 @@ def _grams(own: Sequence[Svd]) -> _Grams:
     return _Grams(U.mT @ U, V @ V.mT, tuple(start))
 
 
-def _pair(
-    stack: FactorStack, own: Sequence[Svd], grams: _Grams, i: int, j: int, d_out: int, d_in: int
-) -> PairOfLayer:
+def _pair(stack: FactorStack, own: Sequence[Svd], grams: _Grams, i: int, j: int) -> PairOfLayer:
     rows = slice(grams.start[i], grams.start[i + 1])
     columns = slice(grams.start[j], grams.start[j + 1])
     both = grams.output[rows, columns] * grams.input[rows, columns]
     r, most = stack.ranks[i], max(len(own[i].S), len(own[j].S))
+    d_out, d_in = stack.B.shape[1], stack.A.shape[2]
     return PairOfLayer(
         inner=float(own[i].S @ both @ own[j].S),
         row_cosines=row_cosines(stack.A[i, :r], stack.A[j, :r]) if stack.ranks[j] == r else None,
@@ -170,13 +166,13 @@ def _sum_values(own: Sequence[Svd], grams: _Grams) -> Tensor:
     return values[values > ROUNDING * S.max()]
 
 
-def _conflict(stack: FactorStack, d_out: int, d_in: int, seed: int) -> tuple[Conflict, int]:
+def _conflict(stack: FactorStack, d_out: int, d_in: int) -> tuple[Conflict, int]:
     """Signs at all entries of a small layer, at drawn ones of a large layer."""
     size = d_out * d_in
     if size <= ALL_UP_TO:
         place = torch.arange(size)
     else:
-        stream = Draws(seed, stack.layer).stream("", "sign conflict")
+        stream = Draws(0, stack.layer).stream("", "sign conflict")
         place = torch.randint(size, (SAMPLE,), generator=stream)
     place = place.to(stack.A.device)
     found = entries_at(stack.A, stack.B, place // d_in, place % d_in)

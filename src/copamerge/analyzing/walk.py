@@ -9,15 +9,16 @@ import torch
 
 from copamerge._version import __version__
 from copamerge.analysis.imbalance import shares
-from copamerge.analyzing.answers import Facts, answers
+from copamerge.analyzing.answers import Facts, Overlaps, answers
+from copamerge.analyzing.beside import merge_facts
 from copamerge.analyzing.layer import MeasuredLayer, measured
-from copamerge.analyzing.merged import merge_facts
 from copamerge.analyzing.merges import Merge, MethodMerge, by_methods, in_folders, opened
 from copamerge.analyzing.noticed import notices
 from copamerge.analyzing.record import (
     AnalysedAdapter,
     Analysis,
     Notice,
+    Overlap,
     Pair,
     Together,
 )
@@ -76,7 +77,8 @@ def analyze(
         )
     if methods is None:
         methods = () if merged or len(recipe.adapters) < 2 else DEFAULT_METHODS
-    check_methods(methods, none_is_fine=True)
+    if methods:
+        check_methods(methods)
     where = resolve_device(device)
     common, folders = _opened(recipe, merged)
     with Digests(common.adapters) as digests:
@@ -216,13 +218,20 @@ def _needs(common: Plan) -> tuple[str, ...]:
     )
 
 
-def _overlaps(pairs: Sequence[Pair]) -> tuple[float, float, float, float] | None:
+def _overlaps(pairs: Sequence[Pair]) -> Overlaps | None:
     """Of the pairs that have one: a zero adapter among many takes nothing from the rest."""
-    there = [x for p in pairs for x in (p.input.mean, p.input.chance) if x is not None]
-    more = [x for p in pairs for x in (p.output.mean, p.output.chance) if x is not None]
-    if not there:
+    read, read_chance = _mean_overlap([pair.input for pair in pairs])
+    write, write_chance = _mean_overlap([pair.output for pair in pairs])
+    if read is None or read_chance is None or write is None or write_chance is None:
         return None
-    return fmean(there[::2]), fmean(there[1::2]), fmean(more[::2]), fmean(more[1::2])
+    return Overlaps(read, read_chance, write, write_chance)
+
+
+def _mean_overlap(found: Sequence[Overlap]) -> tuple[float | None, float | None]:
+    """Over pairs, and by chance."""
+    means = [x.mean for x in found if x.mean is not None]
+    chances = [x.chance for x in found if x.chance is not None]
+    return (fmean(means), fmean(chances)) if means and chances else (None, None)
 
 
 def _notices(
@@ -231,7 +240,7 @@ def _notices(
     facts: Facts,
     layers: Sequence[MeasuredLayer],
 ) -> tuple[Notice, ...]:
-    warnings = [text for text in common.warnings if not _of_results(text)]
+    warnings = [text for text in common.warnings if text not in common.of_result]
     labels = [adapter.label for adapter in common.adapters]
     found = [Notice(text=text) for text in told_together(warnings, labels)]
     found += notices(facts)
@@ -258,8 +267,3 @@ def _notices(
             )
         )
     return tuple({notice.text: notice for notice in found}.values())
-
-
-def _of_results(text: str) -> bool:
-    """Whether a plan's warning is about what would be written, not about the adapters."""
-    return "full tensors left out" in text or text.startswith("task_type")

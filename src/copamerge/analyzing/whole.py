@@ -29,8 +29,7 @@ from copamerge.core.places import Place
 from copamerge.methods.copa import Copa
 
 ZERO = "its delta is zero in every layer"
-PAIR_ZERO = "one of the two deltas is zero in every layer that both have"
-NEVER_BOTH = "in every layer that both have one of the two deltas is zero"
+NEVER_BOTH = "one of the two deltas is zero in every layer that both have"
 NO_SIGNS = "no entry of both is other than zero"
 NO_SHARED = "they have no layer in common"
 ALONE = "fewer than two deltas are other than zero"
@@ -171,15 +170,13 @@ def pair_facts(one: int, other: int, layers: Sequence[MeasuredLayer]) -> Pair:
         output=_overlap([(x.output, x.chance[1]) for x in found]),
         sign_conflict=opposite / signs if signs > 0 else None,
         norm_ratio=sizes[0] / sizes[1] if moving else None,
-        why_null=_why_null(both, moving, signs),
+        why_null=_why_null(both, signs),
     )
 
 
-def _why_null(both: Sequence[_Both], moving: bool, signs: float) -> str | None:
+def _why_null(both: Sequence[_Both], signs: float) -> str | None:
     if not both:
         return NO_SHARED
-    if not moving:
-        return PAIR_ZERO
     if not any(len(x.layer.pairs[x.i, x.j].input) for x in both):
         return NEVER_BOTH
     return None if signs > 0 else NO_SIGNS
@@ -207,10 +204,11 @@ def together(
     kept = {
         r: sum(float(S[:r].square().sum()) for S in spectra) / energy for r in ranks if energy > 0
     }
-    alone = None if imbalance(norms) else ALONE
+    ratio = imbalance(norms)
+    alone = None if ratio else ALONE
     return Together(
         norm_of_sum=energy**0.5,
-        imbalance=imbalance(norms),
+        imbalance=ratio,
         disagreement=disagreement([layer.conflict for layer in layers]),
         cancelled=cancelled([layer.conflict for layer in layers]),
         entries=sum(layer.d_out * layer.d_in for layer in layers),

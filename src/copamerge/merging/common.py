@@ -19,16 +19,12 @@ def plan_common(recipe: Recipe) -> Plan:
     return plan(recipe.model_copy(update=plain))
 
 
-def check_methods(names: Sequence[str], *, none_is_fine: bool = False) -> None:
+def check_methods(names: Sequence[str]) -> None:
     """
     Raises:
         RecipeError: unknown methods, all of them, with suggestions.
     """
-    problems = (
-        []
-        if names or none_is_fine
-        else ["methods: none is named; name one, or leave it out for all"]
-    )
+    problems = [] if names else ["methods: none is named; name one, or leave it out for all"]
     for name in dict.fromkeys(names):
         try:
             method_from(name)

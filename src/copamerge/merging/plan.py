@@ -62,6 +62,8 @@ class Plan:
     task_type: str | None
     has_bias: bool
     warnings: tuple[str, ...]
+    of_result: frozenset[str]
+    """Those of the warnings that are about what would be written, not about the adapters."""
     survey: Survey | None = None
     """What the method's survey of all layers found; None before it, or where there is none."""
 
@@ -93,7 +95,9 @@ def plan(recipe: Recipe) -> Plan:
     infos = _common_layers(adapters, problems)
     _check_missing(recipe, adapters, infos, problems, warnings)
     layers, silent = _layers(recipe, adapters, infos, problems)
-    saved = plan_saved(recipe, adapters, problems, warnings)
+    of_result: list[str] = []
+    saved = plan_saved(recipe, adapters, problems, of_result)
+    warnings += of_result
     _check_heads(adapters, layers, saved, problems)
     _check_layout(recipe, adapters, layers, saved, problems, warnings)
     if recipe.modules_to_save != "drop":
@@ -115,6 +119,8 @@ def plan(recipe: Recipe) -> Plan:
             f"{recipe.method.called} with these options looks at the whole model first: {passes} "
             f"survey passes over all {len(layers)} layers come before the merge"
         )
+    task_type = _task_type(adapters, saved, of_result)
+    warnings += of_result
     return Plan(
         recipe=recipe,
         adapters=adapters,
@@ -124,9 +130,10 @@ def plan(recipe: Recipe) -> Plan:
         rank=_uniform_rank(recipe, layers),
         dtype=_dtype(recipe, adapters),
         base_model=base_model,
-        task_type=_task_type(adapters, saved, warnings),
+        task_type=task_type,
         has_bias=has_bias,
         warnings=tuple(dict.fromkeys(warnings)),
+        of_result=frozenset(of_result),
     )
 
 
