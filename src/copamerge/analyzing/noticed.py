@@ -1,10 +1,14 @@
 """What about some adapters makes merges go wrong, and what to do about it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import combinations
 
 from copamerge.analyzing.answers import DROWNED, UNEVEN, Facts, times
-from copamerge.analyzing.record import Notice
+from copamerge.analyzing.layer import MeasuredLayer
+from copamerge.analyzing.record import AnalysedAdapter, Notice
+from copamerge.analyzing.whole import of
+from copamerge.labels import told_together
+from copamerge.merging.plan import Plan
 
 
 def notices(facts: Facts) -> tuple[Notice, ...]:
@@ -78,3 +82,39 @@ def _copies(facts: Facts) -> Iterator[Notice]:
                 "cancel",
                 do="leave one out, unless taking it away is what you want",
             )
+
+
+def all_notices(
+    common: Plan,
+    adapters: Sequence[AnalysedAdapter],
+    facts: Facts,
+    layers: Sequence[MeasuredLayer],
+) -> tuple[Notice, ...]:
+    """What a merge would warn of, `notices`, and what is not measured."""
+    warnings = [text for text in common.warnings if text not in common.of_result]
+    labels = [adapter.label for adapter in common.adapters]
+    found = [Notice(text=text) for text in told_together(warnings, labels)]
+    found += notices(facts)
+    for i, name in enumerate(facts.names):
+        mine = [layer.inputs[at].energy for layer, at in of(layers, i)]
+        idle = sum(1 for energy in mine if energy == 0)
+        if 0 < idle < len(mine):
+            found.append(
+                Notice(text=f"{name}: its delta is zero in {idle} of its {len(mine)} layers")
+            )
+    counts = {
+        name: len(one.not_measured)
+        for name, one in zip(facts.names, adapters, strict=True)
+        if one.not_measured
+    }
+    if counts:
+        some = next(one.not_measured for one in adapters if one.not_measured)
+        each = ", ".join(f"{name} {count}" for name, count in counts.items())
+        found.append(
+            Notice(
+                text=f"full tensors and LoRA biases are no low-rank deltas, so nothing is said of "
+                f"them: {each} (such as {some[0]})",
+                do="a merge takes them by `--modules-to-save` and `--bias`",
+            )
+        )
+    return tuple({notice.text: notice for notice in found}.values())

@@ -13,11 +13,10 @@ from copamerge.analyzing.answers import Facts, Overlaps, answers
 from copamerge.analyzing.beside import merge_facts
 from copamerge.analyzing.layer import MeasuredLayer, measured
 from copamerge.analyzing.merges import Merge, MethodMerge, by_methods, in_folders, opened
-from copamerge.analyzing.noticed import notices
+from copamerge.analyzing.noticed import all_notices
 from copamerge.analyzing.record import (
     AnalysedAdapter,
     Analysis,
-    Notice,
     Overlap,
     Pair,
     Together,
@@ -36,7 +35,7 @@ from copamerge.core.lora import FactorStack
 from copamerge.core.places import places_of
 from copamerge.core.threads import one_thread
 from copamerge.errors import CopamergeError, PlanError, RecipeError
-from copamerge.labels import short_names, told_together
+from copamerge.labels import short_names
 from copamerge.merging import resolve_device
 from copamerge.merging.common import check_methods, plan_common
 from copamerge.merging.plan import LayerPlan, Plan
@@ -165,7 +164,7 @@ def _put_together(
             layer_row(by_name[name], place, energies, ranks, within_degrees)
             for name, place in places.items()
         ),
-        notices=_notices(common, adapters, facts, layers),
+        notices=all_notices(common, adapters, facts, layers),
         answers=answers(facts),
         within_degrees=within_degrees,
         recipe=recipe.model_dump(mode="json", exclude={"method"}),
@@ -232,38 +231,3 @@ def _mean_overlap(found: Sequence[Overlap]) -> tuple[float | None, float | None]
     means = [x.mean for x in found if x.mean is not None]
     chances = [x.chance for x in found if x.chance is not None]
     return (fmean(means), fmean(chances)) if means and chances else (None, None)
-
-
-def _notices(
-    common: Plan,
-    adapters: Sequence[AnalysedAdapter],
-    facts: Facts,
-    layers: Sequence[MeasuredLayer],
-) -> tuple[Notice, ...]:
-    warnings = [text for text in common.warnings if text not in common.of_result]
-    labels = [adapter.label for adapter in common.adapters]
-    found = [Notice(text=text) for text in told_together(warnings, labels)]
-    found += notices(facts)
-    for i, name in enumerate(facts.names):
-        mine = [layer.inputs[at].energy for layer, at in of(layers, i)]
-        idle = sum(1 for energy in mine if energy == 0)
-        if 0 < idle < len(mine):
-            found.append(
-                Notice(text=f"{name}: its delta is zero in {idle} of its {len(mine)} layers")
-            )
-    counts = {
-        name: len(one.not_measured)
-        for name, one in zip(facts.names, adapters, strict=True)
-        if one.not_measured
-    }
-    if counts:
-        some = next(one.not_measured for one in adapters if one.not_measured)
-        each = ", ".join(f"{name} {count}" for name, count in counts.items())
-        found.append(
-            Notice(
-                text=f"full tensors and LoRA biases are no low-rank deltas, so nothing is said of "
-                f"them: {each} (such as {some[0]})",
-                do="a merge takes them by `--modules-to-save` and `--bias`",
-            )
-        )
-    return tuple({notice.text: notice for notice in found}.values())

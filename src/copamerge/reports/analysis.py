@@ -5,12 +5,15 @@ from pathlib import Path
 
 from copamerge.analyzing.files import RECORD, json_text, read_analysis, tables
 from copamerge.analyzing.record import Analysis
-from copamerge.errors import CopamergeError, OutputError
-from copamerge.io._atomic import check_place, whole_folder
+from copamerge.errors import CopamergeError
+from copamerge.io._atomic import whole_folder
 from copamerge.reports.analysis_figures import draw_analysis
 from copamerge.reports.analysis_page import analysis_html
 from copamerge.reports.look import Drawn
-from copamerge.reports.place import PAGE, Made
+from copamerge.reports.place import PAGE, Made, check_folder, put_files
+
+WRITTEN = (RECORD, PAGE, "tables", "figures")
+"""What an analysis consists of; a folder that holds more is not replaced."""
 
 
 def write_analysis(
@@ -26,10 +29,7 @@ def write_analysis(
     drawn = draw_analysis(found) if figures else ()
     page = analysis_html(found, drawn, out=out)
     with whole_folder(out, overwrite=overwrite, check=check_analysis_place) as folder:
-        for name, content in {**_files(found, drawn), PAGE: page}.items():
-            path = folder / name
-            path.parent.mkdir(exist_ok=True)
-            path.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8"))
+        put_files(folder, {**_files(found, drawn), PAGE: page})
     return out / PAGE
 
 
@@ -68,18 +68,4 @@ def check_analysis_place(out: Path, *, overwrite: bool) -> None:
     Raises:
         OutputError: it is taken, or no folder can be made there.
     """
-    if not out.is_dir() or out.is_symlink():
-        check_place(out, overwrite=False)
-        return
-    inside = {path.name for path in out.iterdir()}
-    if not inside:
-        return
-    if RECORD not in inside:
-        raise OutputError(f"{out}: already exists and is not an analysis; choose another output")
-    if others := sorted(inside - {RECORD, PAGE, "tables", "figures"}):
-        raise OutputError(
-            f"{out}: holds {', '.join(others[:3])} beside an earlier analysis, so it is not "
-            "replaced; move that away or choose another output"
-        )
-    if not overwrite:
-        raise OutputError(f"{out}: already exists; add --overwrite or choose another output")
+    check_folder(out, overwrite, mark=RECORD, written=WRITTEN, what="an analysis")

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -41,19 +41,31 @@ def check_report_place(out: Path, *, overwrite: bool) -> None:
     """
     if is_page(out) and (out.exists() or out.is_symlink()):
         _check_page(out, overwrite)
-        return
+    else:
+        check_folder(out, overwrite, mark=RECORD, written=WRITTEN, what="a report")
+
+
+def check_folder(
+    out: Path, overwrite: bool, *, mark: str, written: Collection[str], what: str
+) -> None:
+    """Refuse a path that is taken; a folder with `mark`, and nothing but `written`, is ours.
+
+    Raises:
+        OutputError: it is taken, or no folder can be made there.
+    """
     if not out.is_dir() or out.is_symlink():
         check_place(out, overwrite=False)
         return
     inside = {path.name for path in out.iterdir()}
     if not inside:
         return
-    if RECORD not in inside or (out / "run.json").exists():
-        raise OutputError(f"{out}: already exists and is not a report; choose another output")
-    if others := sorted(inside - WRITTEN):
+    if mark not in inside or "run.json" in inside:
+        raise OutputError(f"{out}: already exists and is not {what}; choose another output")
+    if others := sorted(inside - set(written)):
+        earlier = f"an earlier {what.split()[-1]}"
         raise OutputError(
-            f"{out}: holds {', '.join(others[:3])} beside an earlier report, so it is not "
-            "replaced; move that away or choose another output"
+            f"{out}: holds {', '.join(others[:3])} beside {earlier}, so it is not replaced; move "
+            "that away or choose another output"
         )
     if not overwrite:
         raise OutputError(f"{out}: already exists; add --overwrite or choose another output")
@@ -88,8 +100,13 @@ def put_report(out: Path, made: Made, *, overwrite: bool = False) -> Path:
         return out
     record = json.dumps({"copamerge": __version__, **made.record}, indent=2, allow_nan=False)
     with whole_folder(out, overwrite=overwrite, check=check_report_place) as folder:
-        for name, content in {**made.files, PAGE: made.page, RECORD: record + "\n"}.items():
-            path = folder / name
-            path.parent.mkdir(exist_ok=True)
-            path.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8"))
+        put_files(folder, {**made.files, PAGE: made.page, RECORD: record + "\n"})
     return out / PAGE
+
+
+def put_files(folder: Path, files: Mapping[str, str | bytes]) -> None:
+    """Write files by their path in a folder, lines ended alike on every system."""
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8"))
